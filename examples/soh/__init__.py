@@ -1,0 +1,1 @@
+"""The bundled demo student: battery state of health, 100 cycles in, 100 cycles out."""

@@ -1,0 +1,1 @@
+"""Prints a Program as C: no decision is taken here."""

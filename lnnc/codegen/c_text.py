@@ -1,0 +1,222 @@
+"""Small pure functions from program parts to lines of C."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from lnnc.ir.program import Block, Buffer, Call, Constant, Program, ProgramPort
+from lnnc.kernels import KERNELS
+from lnnc.kernels.registry import C_TYPES
+from lnnc.resources import runtime_c
+
+WIDTH = 100
+_CALLED = re.compile(r"\blnn_([a-z0-9_]+)\(")
+_ORDER = {"int32": 0, "int16": 1, "int8": 2}
+
+
+def rename(text: str, name: str) -> str:
+    """Runtime C under the model's own prefix, so that several models can share one translation unit."""
+    return re.sub(r"\bLNN_", f"{name.upper()}_", re.sub(r"\blnn_", f"{name}_", text))
+
+
+def comment(text: str) -> str:
+    """Text that cannot end a comment, nor leave ASCII."""
+    return text.replace("*/", "* /").encode("ascii", "replace").decode().replace("\n", " ")
+
+
+def kernel_texts(kernels: Iterable[str], name: str) -> list[str]:
+    """Every kernel used and every function that one calls, callees first, each once."""
+    texts: dict[str, str] = {}
+
+    def add(function: str) -> None:
+        if function in texts:
+            return
+        text = runtime_c(f"lnn_{function}.c").strip()
+        for callee in _CALLED.findall(text):
+            if callee != function:
+                add(callee)
+        texts[function] = text
+
+    for kernel in sorted(set(kernels)):
+        add(kernel)
+    return [rename(text, name) for text in texts.values()]
+
+
+def wrap(numbers: Sequence[int] | np.ndarray, indent: int = 4) -> str:
+    """Comma-separated integers in lines of at most `WIDTH` columns."""
+    lines, line, used = [], [], 0
+    for text in map(str, np.asarray(numbers).tolist()):
+        if line and used + len(text) + 2 > WIDTH - indent:
+            lines.append(", ".join(line))
+            line, used = [], 0
+        line.append(text)
+        used += len(text) + 2
+    lines.append(", ".join(line))
+    return ",\n".join(" " * indent + text for text in lines)
+
+
+def table(constant: Constant, name: str) -> dict[str, object]:
+    """One `static const` array for the template."""
+    shape = " x ".join(map(str, constant.shape))
+    note = f"{constant.name}: {constant.dtype} [{shape}]" + (f", {constant.note}" if constant.note else "")
+    return {
+        "comment": comment(note), "type": C_TYPES[constant.dtype], "name": f"{name}_{constant.name}",
+        "size": constant.data.size, "rows": wrap(constant.data),
+    }  # fmt: skip
+
+
+def by_width(buffers: Iterable[Buffer]) -> list[Buffer]:
+    """Wide elements first: no padding between the arrays of a structure."""
+    return sorted(buffers, key=lambda b: _ORDER[b.dtype])
+
+
+def state_fields(program: Program) -> list[str]:
+    """Members of the state structure."""
+    fields = [
+        f"{C_TYPES[b.dtype]} {b.name}[{b.size}]; /* {comment(b.note)} */" for b in by_width(program.of_kind("state"))
+    ]
+    return fields or ["uint8_t unused; /* this model keeps nothing between steps; C has no empty structures */"]
+
+
+def slots(program: Program) -> list[Buffer]:
+    """One buffer for each array of the scratch structure, as large as the largest tensor that it holds."""
+    largest: dict[str, Buffer] = {}
+    for b in program.of_kind("scratch"):
+        if b.slot not in largest or largest[b.slot].size < b.size:
+            largest[b.slot] = b
+    return by_width(largest.values())
+
+
+def scratch_fields(program: Program) -> list[str]:
+    """Members of the scratch structure."""
+    fields = [f"{C_TYPES[b.dtype]} {b.slot}[{b.size}];" for b in slots(program)]
+    return fields or ["uint8_t unused;"]
+
+
+def state_bytes(program: Program) -> int:
+    """Bytes of the state structure's members (a compiler may pad its end)."""
+    return sum(b.bytes for b in program.of_kind("state")) or 1
+
+
+def scratch_bytes(program: Program) -> int:
+    """Bytes of the scratch structure's members."""
+    return sum(b.bytes for b in slots(program)) or 1
+
+
+def place(buffer: Buffer) -> str:
+    """Where a buffer stands in the generated step function."""
+    if buffer.kind == "scratch":
+        return f"scratch->{buffer.slot}"
+    return f"state->{buffer.name}" if buffer.kind == "state" else buffer.name
+
+
+def reset_lines(program: Program) -> list[str]:
+    """Body of the reset function."""
+    lines = []
+    states = by_width(program.of_kind("state"))
+    if any(b.size > 1 for b in states):
+        lines.append("int32_t i;")
+    for b in states:
+        if b.size > 1:
+            lines.append(f"for (i = 0; i < {b.size}; i++)")
+            lines.append(f"    state->{b.name}[i] = {b.reset};")
+        else:
+            lines.append(f"state->{b.name}[0] = {b.reset};")
+    return lines or ["state->unused = 0;"]
+
+
+def step_lines(program: Program, name: str) -> list[str]:
+    """Body of the step function: one commented call for each kernel call of the program."""
+    waits = any(KERNELS[c.kernel].waits for c in program.calls())
+    loops = any(block.repeat > 1 for block in program.blocks)
+    lines = ["    int32_t missing;"] if waits else []
+    lines += ["    int32_t step;"] if loops else []
+    lines += ["    (void)state;"] if not program.of_kind("state") else []
+    lines += ["    (void)scratch;"] if not program.of_kind("scratch") else []
+    index = 0
+    for block in program.blocks:
+        lines += _block(program, block, index, name)
+        index += len(block.calls)
+    return lines
+
+
+def _block(program: Program, block: Block, first: int, name: str) -> list[str]:
+    lines, indent = [], "    "
+    if block.repeat > 1:
+        lines += ["", f"    /* {comment(block.src)}: {block.repeat} steps */"]
+        lines.append(f"    for (step = 0; step < {block.repeat}; step++) {{")
+        indent = "        "
+    for offset, call in enumerate(block.calls):
+        lines += _call(program, call, first + offset, name, indent)
+    for state, following in block.carry:
+        source, target = (place(program.buffer(n)) for n in (following, state))
+        if source != target:
+            lines.append(f"{indent}{name}_copy_s16({source}, {program.buffer(state).size}, {target});")
+    if block.repeat > 1:
+        lines.append("    }")
+    return lines
+
+
+def _call(program: Program, call: Call, index: int, name: str, indent: str) -> list[str]:
+    entry = KERNELS[call.kernel]
+    buffers = {b.name: b for b in program.buffers}
+    texts, out = [], None
+    for p in entry.params:
+        arg = dict(call.args)[p.name]
+        if isinstance(arg, int):
+            texts.append(str(arg))
+        elif arg in buffers:
+            texts.append(place(buffers[arg]) + ("[0]" if p.role == "value" else ""))
+            out = buffers[arg] if p.role in ("out", "inout") and out is None else out
+        else:
+            texts.append(f"{name}_{arg}")
+    assert out is not None
+    head = f"{indent}{'missing = ' if entry.waits else ''}{name}_{call.kernel}("
+    does = f"{call.src}: {call.does} -> {out.name}" + (f" ({out.note})" if out.note else "")
+    lines = ["", f"{indent}/* {comment(does)} */", *_arguments(head, texts, len(indent) + 4)]
+    lines.append(f"{indent}{name.upper()}_TRACE({index}, {place(out)}, {out.bytes});")
+    if entry.waits:
+        lines += [f"{indent}if (missing > 0)", f"{indent}    return (int)missing;"]
+    return lines
+
+
+def _arguments(head: str, texts: list[str], indent: int) -> list[str]:
+    """A call wrapped at `WIDTH` columns."""
+    lines, line = [], head
+    for i, text in enumerate(texts):
+        piece = text + (", " if i + 1 < len(texts) else ");")
+        if len(line) + len(piece.rstrip()) > WIDTH:
+            lines.append(line.rstrip())
+            line = " " * indent
+        line += piece
+    return [*lines, line]
+
+
+def frac_macros(ports: tuple[ProgramPort, ...], label: str) -> list[str]:
+    """SOH_INPUT_FRAC where all elements agree, else SOH_INPUT_FRAC_<i>."""
+    bits = [p.frac for p in ports for _ in range(p.size)]
+    what = "; ".join(dict.fromkeys(port_text(p) for p in ports))
+    if len(set(bits)) == 1:
+        return [f"#define {label}_FRAC ({bits[0]}) /* {comment(what)} */"]
+    return [f"/* {comment(what)} */", *(f"#define {label}_FRAC_{i} ({f})" for i, f in enumerate(bits))]
+
+
+def port_text(port: ProgramPort) -> str:
+    """A port in words."""
+    limits = f", declared {port.lo:.6g} ... {port.hi:.6g}" if port.lo is not None and port.hi is not None else ""
+    return f"{port.size} x {port.name} [{port.unit}], q / 2^{port.frac}{limits}"
+
+
+def power_expression(ports: tuple[ProgramPort, ...], sign: int) -> str:
+    """2^(sign * frac) of element i as a C float expression."""
+    values = [(p.size, f"{float(2.0 ** (sign * p.frac))!r}f") for p in ports]
+    if len({v for _, v in values}) == 1:
+        return values[0][1]
+    text, end = "", 0
+    for size, value in values[:-1]:
+        end += size
+        text += f"i < {end} ? {value} : "
+    return f"({text}{values[-1][1]})"

@@ -1,0 +1,144 @@
+"""The DLNet family: from a checked checkpoint to a Graph.
+
+Equations (the paper's teacher and students):
+
+    u = (input - offset) / scale                          e = encoder(u),  x(0) = e
+    x <- x + dt (-alpha x + beta tanh(W x + mean(u)))     W full, or diag(w_diag) + U V^T / rank
+    y = decoder(x + residual_weight e) * scale + offset
+
+Layers are Linear, LayerNorm, ReLU, tanh and sigmoid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lnnc.errors import Findings
+from lnnc.frontend.checkpoint import WIDTH_MAX, Checkpoint, Dynamics, Layer, PortSpec
+from lnnc.ir.graph import INPUT, Act, Add, Array, Euler, Graph, Linear, Mean, Norm, Op, Scale, Window
+from lnnc.ir.verify import verify_graph
+
+
+_KEY = re.compile(r"^[A-Za-z][A-Za-z0-9_.]{0,63}$")
+_RESERVED = ("in", "out", "input", "output", "scaled", "window", "missing", "centered", "drive", "residual")
+
+
+@dataclass
+class _Builder:
+    """Ops so far, the tensor and width that the next layer reads, keys not yet used, faults."""
+
+    tensors: Mapping[str, Array]
+    found: Findings
+    ops: list[Op] = field(default_factory=list)
+    tensor: str = INPUT
+    width: int = 0
+    used: set[str] = field(default_factory=set)
+
+    def take(self, key: str, shape: tuple[int | None, ...]) -> Array:
+        """A tensor of the state_dict with a checked shape; None stands for any length."""
+        self.used.add(key)
+        array = self.tensors.get(key)
+        if array is None:
+            self.found.add(f"key '{key}' is missing from the state_dict")
+        elif array.ndim != len(shape) or any(w not in (None, h) for w, h in zip(shape, array.shape, strict=True)):
+            want = tuple("any" if n is None else n for n in shape)
+            self.found.add(f"tensor '{key}': expected shape {want}, found {array.shape}".replace("'any'", "any"))
+        elif array.size and max(array.shape, default=1) > WIDTH_MAX:
+            self.found.add(f"tensor '{key}': a side longer than {WIDTH_MAX}, found {array.shape}")
+        else:
+            return array
+        return np.ones(tuple(n or 1 for n in shape))
+
+    def push(self, op: Op, width: int) -> None:
+        self.ops.append(op)
+        self.tensor, self.width = op.out, width
+
+
+def build_graph(checkpoint: Checkpoint) -> Graph:
+    """The float meaning of a checkpoint.
+
+    Raises:
+        LnncError: naming every missing or unused key and every shape that disagrees.
+    """
+    arch = checkpoint.architecture
+    inputs = tuple(port.port() for port in checkpoint.inputs)
+    outputs = tuple(port.port() for port in checkpoint.outputs)
+    b = _Builder(checkpoint.tensors, Findings(checkpoint.where))
+    scale = _elements(checkpoint.inputs, "scale")
+    offset = -_elements(checkpoint.inputs, "offset") / scale
+    b.push(Scale("scaled", INPUT, 1.0 / scale, offset, "input scaler"), len(scale))
+    if arch.mode == "stream":
+        b.push(Window("window", b.tensor, arch.window, "window"), arch.width)
+    drive = "drive" if arch.dynamics and arch.dynamics.drive == "mean" else ""
+    if drive:
+        b.ops.append(Mean(drive, b.tensor, 1.0, 0.0, "mean of inputs"))
+    _layers(b, arch.encoder, "encoder")
+    if arch.dynamics:
+        _liquid(b, arch.dynamics, drive, arch.residual)
+    _layers(b, arch.decoder, "decoder")
+    size = sum(port.size for port in checkpoint.outputs)
+    if size != b.width:
+        b.found.add(f"outputs: the ports hold {size} values, the network gives {b.width}")
+        b.found.raise_if_any("declare one port element per output of the last layer")
+    for key in sorted(set(checkpoint.tensors) - b.used):
+        b.found.add(f"key '{key}' of the state_dict belongs to no layer of the architecture")
+    b.found.raise_if_any("the architecture and the state_dict must describe the same network")
+    out_scale, out_offset = _elements(checkpoint.outputs, "scale"), _elements(checkpoint.outputs, "offset")
+    b.push(Scale("output", b.tensor, out_scale, out_offset, "output scaler"), size)
+    return verify_graph(Graph(inputs, outputs, tuple(b.ops), "output"))
+
+
+def _elements(ports: tuple[PortSpec, ...], field_name: str) -> Array:
+    """One value per port element."""
+    return np.concatenate([np.full(port.size, getattr(port, field_name)) for port in ports])
+
+
+def _layers(b: _Builder, layers: tuple[Layer, ...], part: str) -> None:
+    for index, layer in enumerate(layers):
+        if layer.key and not _fresh(b, layer.key):
+            continue
+        if layer.op == "linear":
+            weight = b.take(f"{layer.key}.weight", (None, b.width))
+            bias = b.take(f"{layer.key}.bias", (len(weight),))
+            b.push(Linear(layer.key, b.tensor, weight, bias, layer.key), len(weight))
+        elif layer.op == "norm":
+            gamma, beta = (b.take(f"{layer.key}.{name}", (b.width,)) for name in ("weight", "bias"))
+            b.push(Norm(layer.key, b.tensor, gamma, beta, layer.epsilon, layer.key), b.width)
+        else:
+            name = f"{part}.{layer.op}{index}"
+            b.push(Act(name, b.tensor, layer.op, name), b.width)
+
+
+def _fresh(b: _Builder, key: str) -> bool:
+    """Whether a layer's key can name a tensor of its own (and a C table, and stand in a C comment)."""
+    if not _KEY.match(key) or key in _RESERVED:
+        b.found.add(f"layer key {key!r}: expected letters, digits, '_' and '.', and none of {', '.join(_RESERVED)}")
+        return False
+    if key.replace(".", "_") in {op.out.replace(".", "_") for op in b.ops}:
+        b.found.add(f"layer key '{key}' is used twice")
+        return False
+    return True
+
+
+def _liquid(b: _Builder, cell: Dynamics, drive: str, residual: str) -> None:
+    encoded, width, key = b.tensor, b.width, cell.key
+    if not _fresh(b, key):
+        return
+    weight = diag = left = right = None
+    if cell.recurrence == "full":
+        weight = b.take(f"{key}.W.weight", (width, width))
+    else:
+        diag = b.take(f"{key}.w_diag", (width,))
+        factor = b.take(f"{key}.U", (width, None))
+        right = b.take(f"{key}.V", (width, factor.shape[1]))
+        left = factor / factor.shape[1]
+    alpha, beta = (b.take(f"{key}.{name}", (width,)) for name in ("alpha", "beta"))
+    op = Euler(key, encoded, drive, weight, diag, left, right, alpha, beta, cell.dt, cell.steps, key)
+    b.push(op, width)
+    if residual:
+        gain = b.take(residual, ())
+        b.push(Add("residual", b.tensor, encoded, float(gain.reshape(-1)[0]), residual), width)

@@ -1,0 +1,236 @@
+"""`lnnc import dlnet`: a published DLNet state_dict becomes a checkpoint; what the file cannot tell is asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lnnc.errors import Findings, LnncError
+from lnnc.frontend.checkpoint import (
+    FORMAT,
+    Architecture,
+    Checkpoint,
+    Dynamics,
+    Layer,
+    PortSpec,
+    calibration_faults,
+    finite,
+)
+from lnnc.frontend.dlnet import build_graph
+from lnnc.frontend.storage import read_document
+from lnnc.ir.graph import Array
+
+_LAYER = re.compile(r"^(encoder|decoder)\.(\d+)\.(weight|bias)$")
+_LOW_RANK = ("dynamics.w_diag", "dynamics.U", "dynamics.V")
+_FULL = "dynamics.W.weight"
+_CELL = ("dynamics.alpha", "dynamics.beta")
+
+
+def read_state_dict(path: str | Path) -> dict[str, Array]:
+    """The tensors of a bare state_dict, checked to be finite.
+
+    Raises:
+        LnncError: not a state_dict, or it holds NaN or Inf.
+    """
+    document = read_document(path)
+    if isinstance(document, Mapping) and document.get("format") == FORMAT:
+        raise LnncError("already an lnnc checkpoint", str(path), f"lnnc compile {path} -o lnn.c")
+    if isinstance(document, Mapping) and isinstance(document.get("state_dict"), Mapping):
+        document = document["state_dict"]
+    if not isinstance(document, Mapping) or not document:
+        raise LnncError(f"expected a state_dict, found {type(document).__name__}", str(path))
+    found = Findings(str(path))
+    tensors = {}
+    for name, value in document.items():
+        if not isinstance(value, np.ndarray):
+            found.add(f"'{name}': expected a tensor, found {type(value).__name__}")
+            continue
+        tensors[str(name)] = finite(value, str(name), found)
+    found.raise_if_any("export model.state_dict() of a network that trained without diverging")
+    return tensors
+
+
+def infer_architecture(
+    tensors: Mapping[str, Array], where: str, dt: float | None, steps: int | None, features: int, mode: str
+) -> Architecture:
+    """Layers and shapes of a DLNet network from the names and shapes of its weights.
+
+    Linear layers are the two-dimensional weights, LayerNorms the one-dimensional; as in the paper a ReLU follows
+    every block but the last, and a tanh the last block of the encoder.
+
+    Raises:
+        LnncError: unknown or missing keys, and one question per fact that the weights cannot tell.
+    """
+    found = Findings(where)
+    recurrence = _recurrence(tensors, found)
+    unknown = [k for k in tensors if not _LAYER.match(k) and k not in (*_LOW_RANK, _FULL, *_CELL, "residual_weight")]
+    for key in sorted(unknown):
+        found.add(f"key '{key}' is not part of a DLNet network")
+    for key in _CELL:
+        if key not in tensors:
+            found.add(f"key '{key}' is missing")
+    encoder = _part(tensors, "encoder", "tanh", found)
+    decoder = _part(tensors, "decoder", "", found)
+    first = tensors.get(f"{encoder[0].key}.weight") if encoder else None
+    found.raise_if_any(
+        "expected encoder.N, decoder.N (Linear or LayerNorm), dynamics.{w_diag,U,V or W.weight}, "
+        "dynamics.{alpha,beta} and residual_weight, as model.state_dict() names them"
+    )
+    if dt is None:
+        found.add("which time step was it trained with? A state_dict carries none: give --dt (the paper's students: 0.05)")
+    if steps is None:
+        found.add("how many Euler steps does it take? A state_dict carries none: give --steps (students: 1)")
+    assert first is not None
+    if first.shape[1] % features:
+        found.add(f"--features {features} does not divide the {first.shape[1]} inputs of {encoder[0].key}")
+    found.raise_if_any()
+    assert dt is not None and steps is not None
+    cell = Dynamics("dynamics", recurrence, steps, dt, "mean")
+    residual = "residual_weight" if "residual_weight" in tensors else ""
+    return Architecture("dlnet", mode, first.shape[1] // features, features, encoder, cell, residual, decoder)
+
+
+def _recurrence(tensors: Mapping[str, Array], found: Findings) -> str:
+    full, low = _FULL in tensors, [key for key in _LOW_RANK if key in tensors]
+    if full and low:
+        found.add(f"both {_FULL} and {', '.join(low)} are present: which recurrence is meant? Remove the other")
+    elif not full and len(low) < 3:
+        missing = [key for key in _LOW_RANK if key not in tensors]
+        found.add(f"no recurrence: expected {_FULL}, or {', '.join(_LOW_RANK)} (missing: {', '.join(missing)})")
+    elif not full and all(tensors[k].ndim == 2 for k in _LOW_RANK[1:]):
+        left, right = tensors["dynamics.U"].shape, tensors["dynamics.V"].shape
+        if left != right:
+            turned = " (V looks transposed: save V.T)" if left == right[::-1] else ""
+            found.add(f"dynamics.U is {left} and dynamics.V is {right}: expected the same (hidden, rank){turned}")
+    return "full" if full else "low_rank"
+
+
+def _part(tensors: Mapping[str, Array], part: str, last: str, found: Findings) -> tuple[Layer, ...]:
+    """Linear and LayerNorm layers in order of their index, with the activations between."""
+    indices = sorted({int(m[2]) for m in map(_LAYER.match, tensors) if m and m[1] == part})
+    layers: list[Layer] = []
+    for index in indices:
+        key = f"{part}.{index}"
+        missing = [f"{key}.{n}" for n in ("weight", "bias") if f"{key}.{n}" not in tensors]
+        if missing:
+            found.add(f"key '{missing[0]}' is missing")
+            continue
+        rank = tensors[f"{key}.weight"].ndim
+        if rank not in (1, 2):
+            found.add(f"tensor '{key}.weight': expected a matrix (Linear) or a vector (LayerNorm), found {rank}-d")
+            continue
+        if rank == 2 and layers:
+            layers.append(Layer("relu"))
+        layers.append(Layer("linear" if rank == 2 else "norm", key))
+    if not layers or layers[0].op != "linear":
+        found.add(f"{part}: expected it to begin with a Linear layer '{part}.0.weight'")
+    return (*layers, Layer(last)) if last else tuple(layers)
+
+
+def load_array(path: str | Path) -> Array:
+    """The first array of a .npz file, or the array of a .npy file, as float64.
+
+    Raises:
+        LnncError: the file cannot be read, holds no numbers, or holds NaN or Inf.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise LnncError("no such file", str(path), "give a .npz or .npy file")
+    try:
+        loaded = np.load(file, allow_pickle=False)
+        array = loaded if isinstance(loaded, np.ndarray) else loaded[loaded.files[0]]
+    except Exception as error:  # numpy raises many kinds for damaged files
+        raise LnncError(f"not a readable .npz or .npy file ({error})", str(path), "save it with numpy.savez") from error
+    found = Findings(str(path))
+    values = finite(array, "first array", found)
+    found.raise_if_any("give finite numbers in real units")
+    return values
+
+
+def import_dlnet(
+    path: str | Path,
+    *,
+    dt: float | None = None,
+    steps: int | None = None,
+    scaler: tuple[float, float] | None = None,
+    calibration: Array | None = None,
+    features: int = 1,
+    mode: str = "window",
+    port: str = "soh",
+    unit: str = "1",
+    port_range: tuple[float, float] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Checkpoint:
+    """A checkpoint from a DLNet state_dict.
+
+    Args:
+        scaler: (minimum, maximum) of the min/max scaler: the network sees (real - minimum) / (maximum - minimum).
+        calibration: inputs in real units, (N, window), or (N, T, features) in stream mode.
+        port_range: declared range of the ports; by default 0 ... 1.5 for a scaler that lies inside it (a ratio such as
+            SOH), else the scaler's range widened by its span on both sides.
+
+    Raises:
+        LnncError: everything that is wrong, missing or ambiguous in the file; then every question still open.
+    """
+    where = str(path)
+    tensors = read_state_dict(path)
+    found = Findings(where)
+    arch = None
+    try:
+        arch = infer_architecture(tensors, where, dt, steps, features, mode)
+    except LnncError as error:
+        if dt is not None and steps is not None:
+            raise
+        structural = infer_architecture(tensors, where, dt or 1.0, steps or 1, features, mode)  # the file first
+        _probe(where, tensors, structural, port, unit)
+        found.add(error.message)
+    if arch:
+        _probe(where, tensors, arch, port, unit)
+    if scaler is None:
+        found.add("which min/max scaler was it trained with? Give --scaler-min and --scaler-max, or --no-scaler")
+    if calibration is None:
+        found.add("no calibration: give --calibration X.npz with typical inputs in real units, (N, window)")
+    elif arch:
+        found.faults.extend(calibration_faults(calibration, arch))
+    found.raise_if_any()
+    assert arch and scaler and calibration is not None
+    low, high = scaler
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise LnncError(f"expected --scaler-min < --scaler-max, found {low}, {high}", where)
+    limits = port_range or _default_range(low, high)
+    return _assemble(where, tensors, arch, (port, unit, limits, low, high - low), calibration, provenance or {})
+
+
+def _default_range(low: float, high: float) -> tuple[float, float]:
+    return (0.0, 1.5) if low >= 0 and high <= 1.5 else (low - (high - low), high + (high - low))
+
+
+def _probe(where: str, tensors: Mapping[str, Array], arch: Architecture, port: str, unit: str) -> None:
+    """Check every shape before options are asked for."""
+    build_graph(_assemble(where, tensors, arch, (port, unit, None, 0.0, 1.0), None, {}))
+
+
+def _assemble(
+    where: str,
+    tensors: Mapping[str, Array],
+    arch: Architecture,
+    port: tuple[str, str, tuple[float, float] | None, float, float],
+    calibration: Array | None,
+    provenance: Mapping[str, Any],
+) -> Checkpoint:
+    name, unit, limits, offset, scale = port
+    outputs = _last_width(tensors, arch)
+    taken = arch.features if arch.mode == "stream" else arch.width
+    inputs = (PortSpec(name, taken, unit, limits, offset, scale),)
+    return Checkpoint(
+        where, arch, inputs, (PortSpec(name, outputs, unit, limits, offset, scale),), tensors, calibration, None, provenance
+    )
+
+
+def _last_width(tensors: Mapping[str, Array], arch: Architecture) -> int:
+    last = next(layer for layer in reversed(arch.decoder) if layer.op == "linear")
+    return int(tensors[f"{last.key}.weight"].shape[0])

@@ -1,0 +1,110 @@
+"""Matrix-vector products: int8 weights, int16 activations, int32 accumulators, one multiplier per output row."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lnnc.kernels.fixed import INT32_MAX, Ints, clamp, narrow, requant
+from lnnc.kernels.registry import Args, Param, Ranges, kernel
+
+SIZE_MAX = 8192
+
+
+def accumulator_bound(weight: Ints, bias: Ints, lo: int, hi: int) -> Ints:
+    """Largest |sum| that each row can reach, at any moment of its sum, for inputs anywhere in [lo, hi].
+
+    The bias is added first, so a partial sum is bounded by |bias| + sum |w| * max |x|. weight: (rows, inputs).
+    """
+    return np.abs(bias) + np.abs(weight).sum(axis=1) * max(abs(lo), abs(hi))
+
+
+def product(x: Ints, weight: Ints) -> Ints:
+    """x @ weight.T, exactly: the sums are below 2^53, so float64 BLAS gives the integers themselves."""
+    return (x.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)
+
+
+def _check(args: Args, ranges: Ranges) -> str:
+    weight = np.reshape(args["weight"], (args["n_out"], args["n_in"]))
+    bound = accumulator_bound(weight, args["bias"], *ranges["x"])
+    row = int(np.argmax(bound))
+    if int(bound[row]) << args["shift"] > INT32_MAX:
+        return f"row {row} can reach {int(bound[row])} << {args['shift']}, beyond int32"
+    return ""
+
+
+def _fit(args: Args, rng: np.random.Generator) -> Args:
+    """Random biases as large as the accumulator allows, and a shift that uses what is left."""
+    weight = args["weight"].reshape(args["n_out"], args["n_in"])
+    room = INT32_MAX - accumulator_bound(weight, np.zeros(len(weight), np.int64), -32_640, 32_640)
+    part = rng.choice([0.0, 0.01, 0.5, 1.0], size=len(weight)) * rng.choice([-1, 1], size=len(weight))
+    bias = (room * part).astype(np.int64)
+    bound = int(accumulator_bound(weight, bias, -32_640, 32_640).max())
+    shift = int(rng.integers(0, 1 + min(15, max(0, 31 - bound.bit_length()))))
+    return {**args, "bias": bias, "shift": shift}
+
+
+def _params(out: str) -> tuple[Param, ...]:
+    return (
+        Param("x", "in", "int16", ("n_in",)),
+        Param("n_in", "int", lo=1, hi=SIZE_MAX),
+        Param("weight", "const", "int8", ("n_out", "n_in")),
+        Param("bias", "const", "int32", ("n_out",)),
+        Param("mult", "const", "int32", ("n_out",)),
+        Param("n_out", "int", lo=1, hi=SIZE_MAX),
+        Param("shift", "int", lo=0, hi=15),
+        Param("lo", "int"),
+        Param("hi", "int"),
+        Param("out", "out", out, ("n_out",)),
+    )
+
+
+def _linear(x: Ints, weight: Ints, bias: Ints, mult: Ints, shift: int, lo: int, hi: int) -> Ints:
+    acc = narrow(product(x, weight.reshape(len(bias), -1)) + bias)
+    return clamp(requant(acc << shift, mult), lo, hi)
+
+
+@kernel(*_params("int16"), check=_check, fit=_fit)
+def linear_s16(
+    x: Ints, n_in: int, weight: Ints, bias: Ints, mult: Ints, n_out: int, shift: int, lo: int, hi: int
+) -> tuple[Ints, ...]:
+    """out[r] = clamp(requant((bias[r] + sum_c weight[r][c] x[c]) << shift, mult[r]), lo, hi); equation (2)."""
+    return (narrow(_linear(x, weight, bias, mult, shift, lo, hi), 16),)
+
+
+@kernel(*_params("int32"), check=_check, fit=_fit)
+def linear_s32(
+    x: Ints, n_in: int, weight: Ints, bias: Ints, mult: Ints, n_out: int, shift: int, lo: int, hi: int
+) -> tuple[Ints, ...]:
+    """As `linear_s16`, keeping 32 bits: the arguments of a table or of a liquid neuron."""
+    return (_linear(x, weight, bias, mult, shift, lo, hi),)
+
+
+def _check_sum(args: Args, ranges: Ranges) -> str:
+    low, high = ranges["x"]
+    bound = (abs(args["bias"]) + args["n"] * max(abs(low), abs(high))) << args["shift"]
+    return "" if bound <= INT32_MAX else f"the sum can reach {bound}, beyond int32"
+
+
+def _fit_sum(args: Args, rng: np.random.Generator) -> Args:
+    room = INT32_MAX - args["n"] * 32_640
+    bias = int(rng.integers(-room, room + 1) * rng.choice([0.0, 0.001, 1.0]))
+    bound = abs(bias) + args["n"] * 32_640
+    return {**args, "bias": bias, "shift": int(rng.integers(0, 1 + max(0, min(15, 31 - bound.bit_length()))))}
+
+
+@kernel(
+    Param("x", "in", "int16", ("n",)),
+    Param("n", "int", lo=1, hi=SIZE_MAX),
+    Param("bias", "int"),
+    Param("mult", "int"),
+    Param("shift", "int", lo=0, hi=15),
+    Param("lo", "int"),
+    Param("hi", "int"),
+    Param("out", "out", "int32", (1,)),
+    check=_check_sum,
+    fit=_fit_sum,
+)
+def sum_s32(x: Ints, n: int, bias: int, mult: int, shift: int, lo: int, hi: int) -> tuple[Ints, ...]:
+    """out[0] = clamp(requant((bias + sum_i x[i]) << shift, mult), lo, hi): a mean, with 1/n inside mult."""
+    acc = narrow(x.sum(axis=1, keepdims=True) + bias)
+    return (clamp(requant(acc << shift, mult), lo, hi),)

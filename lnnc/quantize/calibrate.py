@@ -1,0 +1,123 @@
+"""Ranges of every tensor, from a float64 run over calibration inputs or from a checkpoint that carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lnnc.errors import LnncError
+from lnnc.frontend.checkpoint import Checkpoint
+from lnnc.frontend.dlnet import build_graph
+from lnnc.ir.evaluate import evaluate
+from lnnc.ir.graph import INPUT, Array, Euler, Graph, Linear
+from lnnc.passes import run_passes
+
+PERCENTILE = 99.95  # of |x|: what an 8-bit tensor covers (LEARNING: 99.95 % clipping, rounding to nearest)
+ROWS_MAX = 8192  # calibration rows beyond this many are thinned evenly
+
+
+@dataclass(frozen=True, eq=False)
+class Stats:
+    """What calibration saw of one tensor: extremes, mean, percentile of |x|, and the mean of each element if known."""
+
+    min: float
+    max: float
+    mean: float
+    percentile: float
+    means: Array | None = None
+
+    @property
+    def absmax(self) -> float:
+        return max(abs(self.min), abs(self.max))
+
+
+def calibrate(graph: Graph, checkpoint: Checkpoint) -> dict[str, Stats]:
+    """Statistics of every tensor of a graph.
+
+    Raises:
+        LnncError: the checkpoint holds ranges, and one for a tensor of this graph is missing.
+    """
+    if checkpoint.calibration is not None:
+        return measure(graph, shaped(checkpoint, checkpoint.calibration))
+    return _declared(graph, checkpoint)
+
+
+def shaped(checkpoint: Checkpoint, data: Array) -> Array:
+    """Inputs as `evaluate` takes them: rows of a window model flat, at most `ROWS_MAX` rows."""
+    if checkpoint.architecture.mode == "window":
+        data = data.reshape(len(data), -1)
+    step = -(-len(data) // ROWS_MAX)
+    return data[::step]
+
+
+def measure(graph: Graph, inputs: Array) -> dict[str, Stats]:
+    """Statistics of every tensor over a batch of inputs."""
+    values = evaluate(graph, inputs)
+    with_means = {op.x for op in graph.ops if isinstance(op, Linear)}
+    return {name: _stats(array, name in with_means) for name, array in values.items()}
+
+
+def _stats(array: Array, with_means: bool) -> Stats:
+    means = array.reshape(-1, array.shape[-1]).mean(axis=0) if with_means else None
+    percentile = float(np.percentile(np.abs(array), PERCENTILE))
+    return Stats(float(array.min()), float(array.max()), float(array.mean()), percentile, means)
+
+
+def _declared(graph: Graph, checkpoint: Checkpoint) -> dict[str, Stats]:
+    ranges = checkpoint.ranges or {}
+    needed = tensors_of(graph)
+    missing = [name for name in needed if name not in ranges]
+    if missing:
+        raise LnncError(
+            f"calibration.ranges lacks tensor {', '.join(repr(m) for m in missing[:8])}",
+            checkpoint.where,
+            "record ranges with `lnnc import ... --keep ranges`, or store calibration inputs",
+        )
+    sizes = graph.sizes()
+    return {name: _entry(ranges[name], sizes.get(name), name, checkpoint.where) for name in needed}
+
+
+def tensors_of(graph: Graph) -> list[str]:
+    """Names of the tensors whose ranges a compilation needs, liquid internals included."""
+    names = [INPUT]
+    for op in graph.ops:
+        names.append(op.out)
+        if isinstance(op, Euler):
+            names += [f"{op.out}.pre", f"{op.out}.path"]
+            names += [f"{op.out}.low"] if op.weight is None else []
+    return names
+
+
+def _entry(entry: Mapping[str, Any], size: int | None, name: str, where: str) -> Stats:
+    low, high = float(entry["min"]), float(entry["max"])
+    means = entry.get("means")
+    if means is not None and size is not None and len(means) != size:
+        raise LnncError(f"calibration.ranges['{name}'].means: expected {size} values, found {len(means)}", where)
+    return Stats(
+        low,
+        high,
+        float(entry.get("mean", (low + high) / 2)),
+        float(entry.get("percentile", max(abs(low), abs(high)))),
+        None if means is None else np.asarray(means, np.float64),
+    )
+
+
+def ranges_of_checkpoint(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
+    """The ranges of every tensor, before and after the passes, as a checkpoint stores them in place of its inputs.
+
+    Ranges say nothing of single rows, so a model trained on data that may not be passed on can carry them.
+    """
+    graph = build_graph(checkpoint)
+    ranges: dict[str, dict[str, Any]] = {}
+    for form in (graph, run_passes(graph)):
+        for name, stats in calibrate(form, checkpoint).items():
+            entry: dict[str, Any] = {
+                "min": stats.min, "max": stats.max, "mean": stats.mean, "percentile": stats.percentile,
+            }  # fmt: skip
+            if stats.means is not None:
+                entry["means"] = [round(float(v), 6) for v in stats.means]
+            ranges[name] = entry
+    return ranges

@@ -1,0 +1,111 @@
+"""What the lowering functions share: the options, the work in progress, and the element-by-element scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lnnc.ir.graph import Act, Array, Graph
+from lnnc.ir.program import DType, ProgramPort
+from lnnc.kernels.fixed import A_MAX, INT32_MAX
+from lnnc.quantize.builder import Builder
+from lnnc.quantize.calibrate import Stats
+from lnnc.quantize.formats import Format
+
+IN, OUT = "in", "out"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user may decide about the arithmetic.
+
+    Attributes:
+        activations: "int16", or "int8" for the tensors between layers (ports, states and statistics stay wide).
+        input_frac, output_frac: fraction bits of the ports, or None for the rule of `port_format`.
+    """
+
+    activations: str = "int16"
+    input_frac: int | None = None
+    output_frac: int | None = None
+
+
+@dataclass
+class Lowering:
+    """One lowering in progress: the graph, what calibration saw, and the integers so far."""
+
+    graph: Graph
+    stats: dict[str, Stats]
+    options: Options
+    builder: Builder
+    inputs: tuple[ProgramPort, ...]
+    outputs: tuple[ProgramPort, ...]
+    sizes: dict[str, int] = field(default_factory=dict)
+    formats: dict[str, Format] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)  # tensor -> buffer
+    done: set[str] = field(default_factory=set)  # ops lowered together with the one before
+
+    @property
+    def bits(self) -> int:
+        return 8 if self.options.activations == "int8" else 16
+
+    def next_act(self, tensor: str) -> Act | None:
+        """The activation that alone reads a tensor: it is lowered together with the layer before it."""
+        users = self.graph.users(tensor)
+        alone = len(users) == 1 and self.graph.result != tensor
+        return users[0] if alone and isinstance(users[0], Act) else None
+
+    def constant(self, name: str, dtype: DType, data: object, shape: tuple[int, ...] = (), note: str = "") -> str:
+        return self.builder.constant(identifier(name), dtype, data, shape, note)
+
+    def define(self, tensor: str, fmt: Format, note: str = "") -> str:
+        """The int16 buffer of a tensor; the result's is the output port."""
+        self.formats[tensor] = fmt
+        if tensor == self.graph.result:
+            self.names[tensor] = OUT
+            return OUT
+        note = note or f"real = q * {fmt.scale:.6g}" + (f" + {fmt.center:.6g}" if fmt.center else "")
+        name = identifier(tensor)
+        self.names[tensor] = self.builder.buffer(name, "int16", self.sizes[tensor], (fmt.lo, fmt.hi), note=note)
+        return name
+
+    def out_scale(self, tensor: str) -> Array:
+        """Real value of one unit of each element of a defined tensor."""
+        if tensor == self.graph.result:
+            return np.concatenate([np.full(p.size, 2.0**-p.frac) for p in self.outputs])
+        return np.full(self.sizes[tensor], self.formats[tensor].scale)
+
+
+def identifier(name: str) -> str:
+    """A tensor or layer name as a C identifier."""
+    text = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
+    return text if text[:1].isalpha() else f"t_{text}"
+
+
+def affine(
+    low: Lowering, src: str, does: str, x: str, x_scale: Array, gain: Array, offset: Array, out_scale: Array,
+    out: str, limits: tuple[int, int] = (-A_MAX, A_MAX), kernel: str = "affine_s16",
+) -> None:  # fmt: skip
+    """out = gain * real(x) + offset, element by element, through `affine_s16` or `affine_s32`."""
+    shift, bias, mult = _affine_integers(x_scale * gain / out_scale, offset / out_scale)
+    n = len(gain)
+    low.builder.call(
+        kernel, src, does, x=x, n=n, shift=shift, lo=limits[0], hi=limits[1], out=out,
+        bias=low.constant(f"{out}_offset", "int32", bias), mult=low.constant(f"{out}_mult", "int32", mult),
+    )  # fmt: skip
+
+
+def _affine_integers(slope: Array, offset: Array) -> tuple[int, Array, Array]:
+    """(shift, bias, mult) with ((q << shift) + bias) * mult / 2^32 ~ slope * q + offset; both in output units.
+
+    An offset beyond the output's range saturates all the same, and a slope so small that it moves the output by less
+    than two units over the whole range of q is raised to where the offset fits.
+    """
+    offset = np.clip(offset, -(2.0**17), 2.0**17)
+    floor = np.maximum(np.abs(offset) * 2.0**-29, 2.0**-30)
+    slope = np.where(np.abs(slope) < floor, np.copysign(floor, slope), slope)
+    for shift in range(15, -1, -1):
+        bias, mult = np.round(offset / slope * 2.0**shift), np.round(slope * 2.0 ** (32 - shift))
+        if (np.abs(bias) + 2.0 ** (15 + shift) <= INT32_MAX).all() and np.abs(mult).max() <= INT32_MAX:
+            return shift, bias, mult
+    return 0, bias, np.clip(mult, -INT32_MAX, INT32_MAX)

@@ -1,0 +1,81 @@
+"""int8 weights with one scale per output row, their biases, multipliers and the proofs that shape them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lnnc.errors import LnncError
+from lnnc.ir.graph import Array
+from lnnc.kernels.dense import accumulator_bound
+from lnnc.kernels.fixed import INT32_MAX, Ints
+from lnnc.quantize.formats import Format
+
+W_MAX = 127
+DUAL_ROW_MAX = 2**23 - 1  # two rows share one accumulator of a packed 8-bit product while |sum| stays below this
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """A Linear layer in integers: weight (rows, inputs) int8, bias and mult (rows,) int32, one pre-shift."""
+
+    weight: Ints
+    bias: Ints
+    mult: Ints
+    shift: int
+    row_scale: Array
+
+
+def quantize_linear(
+    weight: Array, bias: Array, x: Format, out_scale: Array, means: Array | None, where: str, layer: str
+) -> Quantized:
+    """Integers for y = weight @ x + bias with y in units of `out_scale` (rows,).
+
+    Each row's scale is max |w| / 127, doubled until the accumulator provably fits. The bias takes the mean error that
+    rounding the weights leaves at the calibration means of x (Nagel et al. 2019, "bias correction").
+
+    Raises:
+        LnncError: no row scale lets the accumulator fit, naming the layer and row.
+    """
+    scale = np.maximum(np.abs(weight).max(axis=1) / W_MAX, 1e-30)
+    scale = scale * _dual_row_factor(weight, scale, x)
+    while True:
+        q, b = _integers(weight, bias, x, scale, means)
+        gain = x.scale * scale / out_scale
+        shift = max(0, math.ceil(math.log2(float(gain.max())) + 1.0001))
+        bound = accumulator_bound(np.abs(q).astype(np.float64), b, x.lo, x.hi)
+        over = bound > INT32_MAX >> min(shift, 31)
+        if not over.any():
+            mult = np.round(gain * 2.0 ** (32 - shift)).astype(np.int64)
+            return Quantized(q.astype(np.int64), b.astype(np.int64), np.minimum(mult, INT32_MAX), shift, scale)
+        if shift > 15 or (shift and bool((bound[over] <= INT32_MAX).any())):
+            break  # the sum fits, its result does not: a coarser weight scale changes nothing
+        scale = np.where(over, scale * 2.0, scale)
+    row = int(np.argmax(over))
+    raise LnncError(
+        f"layer '{layer}', row {row}: its sum can reach {float(bound[row] * x.scale * scale[row]):.3g} while its "
+        f"result is resolved to {float(out_scale[row]):.3g}: that does not fit an int32 accumulator",
+        where,
+        "retrain the layer with weight decay, or widen the range of the port it feeds",
+    )
+
+
+def _integers(weight: Array, bias: Array, x: Format, scale: Array, means: Array | None) -> tuple[Array, Array]:
+    q = np.round(weight / scale[:, None])
+    typical = (np.full(weight.shape[1], x.center) if means is None else means) - x.center
+    exact = bias + weight.sum(axis=1) * x.center + (weight - q * scale[:, None]) @ typical
+    return q, np.round(exact / (x.scale * scale))
+
+
+def _dual_row_factor(weight: Array, scale: Array, x: Format) -> Array:
+    """How much coarser the rows of an 8-bit layer become so that a packed pair of rows stays exact.
+
+    1 for wide inputs, and for layers so long that it would cost more than one bit of weight.
+    """
+    if x.bits != 8:
+        return np.ones(len(weight))
+    reach = np.abs(np.round(weight / scale[:, None])).sum(axis=1) * max(abs(x.lo), abs(x.hi))
+    factor = np.maximum(1.0, 1.01 * reach / DUAL_ROW_MAX)
+    return factor if factor.max() <= 2.0 else np.ones(len(weight))

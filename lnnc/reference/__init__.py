@@ -1,0 +1,1 @@
+"""The NumPy meaning of a Program: what the generated C must equal, byte for byte."""

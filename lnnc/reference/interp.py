@@ -1,0 +1,80 @@
+"""Runs a Program on a batch of independent models, each with its own state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lnnc.ir.program import Block, Call, Program
+from lnnc.kernels import KERNELS
+from lnnc.kernels.fixed import Ints
+
+Observer = Callable[[int, Call, dict[str, Ints]], None]
+
+
+@dataclass
+class Machine:
+    """`batch` copies of the model that step together.
+
+    Attributes:
+        state: persistent buffers, (batch, size).
+        observe: called after each kernel call with its index, the call and the arrays that it wrote.
+    """
+
+    program: Program
+    batch: int = 1
+    observe: Observer | None = None
+    state: dict[str, Ints] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._tables = {c.name: c.data for c in self.program.constants}
+        self.reset()
+
+    def reset(self) -> None:
+        """The state after `<name>_reset`."""
+        self.state = {
+            b.name: np.full((self.batch, b.size), b.reset, dtype=np.int64) for b in self.program.of_kind("state")
+        }
+
+    def step(self, inputs: Ints) -> tuple[int, Ints | None]:
+        """One step on raw port values (batch, inputs): (0, outputs), or (samples still missing, None)."""
+        memory: dict[str, Ints] = {**self.state, self.program.of_kind("input")[0].name: np.asarray(inputs, np.int64)}
+        first, missing = 0, 0
+        for block in self.program.blocks:
+            missing = self._block(block, first, memory)
+            first += len(block.calls)
+            if missing:
+                break
+        self.state = {name: memory[name] for name in self.state}
+        return missing, None if missing else memory[self.program.of_kind("output")[0].name]
+
+    def _block(self, block: Block, first: int, memory: dict[str, Ints]) -> int:
+        for _ in range(block.repeat):
+            for index, call in enumerate(block.calls):
+                self._call(first + index, call, memory)
+                if KERNELS[call.kernel].waits:
+                    missing = int(memory[str(dict(call.args)["missing"])].max())
+                    if missing:
+                        return missing
+            memory.update({state: memory[following] for state, following in block.carry})
+        return 0
+
+    def _call(self, index: int, call: Call, memory: dict[str, Ints]) -> None:
+        entry, args = KERNELS[call.kernel], dict(call.args)
+        values = {p.name: self._value(args[p.name], memory) for p in entry.params if p.role != "out"}
+        results = entry.eval(**values)
+        written = {str(args[p.name]): r for p, r in zip(entry.written(), results, strict=True)}
+        for name, array in written.items():
+            buffer = self.program.buffer(name)
+            assert array.shape == (self.batch, buffer.size), (call.kernel, name, array.shape)
+            assert array.size == 0 or (array.min() >= buffer.lo and array.max() <= buffer.hi), (call.kernel, name)
+        memory.update(written)
+        if self.observe:
+            self.observe(index, call, written)
+
+    def _value(self, arg: str | int, memory: dict[str, Ints]) -> Ints | int:
+        if isinstance(arg, int):
+            return arg
+        return self._tables[arg] if arg in self._tables else memory[arg]

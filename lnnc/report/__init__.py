@@ -1,0 +1,1 @@
+"""What compiled models cost, for people to read: flash, RAM and stack."""

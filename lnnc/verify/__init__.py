@@ -1,0 +1,1 @@
+"""Runs generated C on a machine (host, emulated Cortex-M4) and compares it with the reference."""

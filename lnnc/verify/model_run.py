@@ -1,0 +1,194 @@
+"""Talks to `firmware/harness/model_harness.c`: builds it with a model, encodes records, decodes events.
+
+The protocol stands in that file's header comment. All numbers on the wire are little endian.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lnnc.errors import LnncError
+from lnnc.resources import firmware_text
+from lnnc.verify.machine import Machine
+
+Int16Array = NDArray[np.int16]
+SENTINEL = np.int16(0x5A5A)  # what the harness puts in `out` before each step
+_NO_PORTS: Int16Array = np.zeros(0, np.int16)
+
+
+@dataclass(frozen=True)
+class Reset:
+    """Call the model's reset."""
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """Fill state and scratch with 0xA5."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Call the model's step with `values` (INPUTS int16); `odd`: ports at address % 4 == 2."""
+
+    values: Int16Array
+    odd: bool = False
+
+
+Record = Reset | Garbage | Step
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing the harness reported.
+
+    Attributes:
+        kind: "R" after a reset, "S" after a step, "T" a traced buffer inside the step whose "S" follows.
+        ret: what step returned ("S").
+        out: the output ports after the step ("S"); all SENTINEL when step left them alone.
+        state: the state struct's bytes ("R" and "S").
+        trace_id, data: the trace hook's number and buffer ("T").
+    """
+
+    kind: str
+    ret: int = 0
+    out: Int16Array = field(default_factory=lambda: _NO_PORTS)
+    state: bytes = b""
+    trace_id: int = -1
+    data: bytes = b""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The "S" events of a run as arrays: ret (N,), out (N, OUTPUTS), state (N, bytes of state) uint8."""
+
+    ret: NDArray[np.int32]
+    out: Int16Array
+    state: NDArray[np.uint8]
+
+
+def encode_records(records: Iterable[Record]) -> bytes:
+    """The harness input for these records."""
+    return b"".join(_encode(record) for record in records)
+
+
+def _encode(record: Record) -> bytes:
+    if isinstance(record, Reset):
+        return b"\x00"
+    if isinstance(record, Garbage):
+        return b"\x03"
+    return (b"\x02" if record.odd else b"\x01") + np.asarray(record.values, "<i2").tobytes()
+
+
+def encode_windows(windows: Int16Array, odd: NDArray[np.bool_] | bool = False) -> bytes:
+    """Harness input for independent rows (N, INPUTS): a reset and a step each. `odd`: one or (N,)."""
+    count, inputs = windows.shape
+    rows = np.zeros(count, np.dtype([("reset", "u1"), ("step", "u1"), ("values", "<i2", (inputs,))]))
+    rows["step"] = np.where(odd, 2, 1)
+    rows["values"] = windows
+    return rows.tobytes()
+
+
+def decode_windows(output: bytes, outputs: int, state_bytes: int) -> Steps:
+    """The steps of a run of `encode_windows` without trace. LnncError when the output has another shape."""
+    step = [("tag", "S1"), ("ret", "<i4"), ("out", "<i2", (outputs,)), ("state", "u1", (state_bytes,))]
+    reset = [("reset_tag", "S1"), ("reset_state", "u1", (state_bytes,))]
+    layout = np.dtype([*reset, *step])
+    if len(output) % layout.itemsize:
+        raise LnncError(f"the harness wrote {len(output)} bytes, not a multiple of {layout.itemsize}")
+    rows = np.frombuffer(output, layout)
+    if not (np.all(rows["reset_tag"] == b"R") and np.all(rows["tag"] == b"S")):
+        raise LnncError("the harness output is out of step: a record does not begin with its letter")
+    return Steps(rows["ret"].astype(np.int32), rows["out"].astype(np.int16), rows["state"].copy())
+
+
+def decode_output(output: bytes, outputs: int, state_bytes: int) -> list[Event]:
+    """The events of a run, in order.
+
+    Args:
+        output: what `Machine.run` returned.
+        outputs: the model's OUTPUTS.
+        state_bytes: sizeof(<name>_state).
+
+    Raises:
+        LnncError: the bytes do not follow the protocol (wrong sizes, or output cut short).
+    """
+    events: list[Event] = []
+    at = 0
+    while at < len(output):
+        event, at = _decode_one(output, at, outputs, state_bytes)
+        events.append(event)
+    return events
+
+
+def _decode_one(output: bytes, at: int, outputs: int, state_bytes: int) -> tuple[Event, int]:
+    tag = output[at : at + 1]
+    head = at + 1
+    if tag == b"R":
+        end = head + state_bytes
+        event = Event("R", state=output[head:end])
+    elif tag == b"S":
+        ports = _upto(head + 4, output)
+        end = ports + 2 * outputs + state_bytes
+        values = np.frombuffer(output, "<i2", min(outputs, (len(output) - ports) // 2), ports)
+        ret = int.from_bytes(output[head:ports], "little", signed=True)
+        event = Event("S", ret, values.astype(np.int16), output[ports + 2 * outputs : end])
+    elif tag == b"T":
+        trace_id, count = struct.unpack_from("<HI", output, _upto(head + 6, output) - 6)
+        end = head + 6 + count
+        event = Event("T", trace_id=trace_id, data=output[head + 6 : end])
+    else:
+        raise LnncError(f"the harness output is out of step at byte {at}: {tag!r} is no record")
+    return event, _upto(end, output)
+
+
+def _upto(end: int, output: bytes) -> int:
+    if end > len(output):
+        raise LnncError(f"the harness output ends at byte {len(output)}, inside a record that needs {end}")
+    return end
+
+
+def stack_steps(events: Sequence[Event]) -> Steps:
+    """The "S" events among `events` as arrays."""
+    steps = [event for event in events if event.kind == "S"]
+    return Steps(
+        np.array([event.ret for event in steps], np.int32),
+        np.array([event.out for event in steps], np.int16),
+        np.array([np.frombuffer(event.state, np.uint8) for event in steps]),
+    )
+
+
+def build_model(
+    machine: Machine,
+    c_text: str,
+    h_text: str,
+    name: str,
+    workdir: Path,
+    trace: bool = False,
+    opt: str = "-O2",
+    flags: Sequence[str] = (),
+) -> Path:
+    """Build a generated pair with the model harness; `trace` sets its <NAME>_TRACE hook."""
+    header = header_name(c_text)
+    sources = {
+        Path(header).stem + ".c": c_text,
+        header: h_text,
+        "model_harness.c": firmware_text("harness/model_harness.c"),
+    }
+    defines = [f'LNN_HEADER="{header}"', f"LNN_MODEL={name}", f"LNN_MODEL_UPPER={name.upper()}"]
+    if trace:
+        defines.append(f"{name.upper()}_TRACE=harness_trace")
+        flags = ("-include", "harness.h", *flags)
+    return machine.build(sources, workdir, defines, flags, opt)
+
+
+def header_name(c_text: str) -> str:
+    """The header that a generated .c file includes as its own: its first quoted #include, else "lnn.h"."""
+    found = re.search(r'^\s*#\s*include\s+"([^"/\\]+)"', c_text, re.MULTILINE)
+    return found.group(1) if found else "lnn.h"

@@ -1,0 +1,1 @@
+"""The C kernels that are amalgamated into the generated file, one function per file."""

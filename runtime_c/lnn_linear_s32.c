@@ -1,0 +1,16 @@
+/* As linear_s16, keeping 32 bits: the arguments of a table or of a liquid neuron.
+ * weight: [n_out][n_in] int8, bias and mult: [n_out]. bias is added first; the compiler proves
+ * (|bias[r]| + sum_c |weight[r][c]| max|x|) << shift < 2^31 for each row. */
+static void lnn_linear_s32(const int16_t *x, int32_t n_in, const int8_t *weight,
+    const int32_t *bias, const int32_t *mult, int32_t n_out, int32_t shift, int32_t lo,
+    int32_t hi, int32_t *out)
+{
+    int32_t r, c;
+    for (r = 0; r < n_out; r++) {
+        int32_t acc = LNN_S32(bias + r);
+        for (c = 0; c < n_in; c++, weight++)
+            acc += (int32_t)LNN_S8(weight) * x[c];
+        acc = lnn_requant(acc * ((int32_t)1 << shift), LNN_S32(mult + r));
+        out[r] = lnn_clamp(acc, lo, hi);
+    }
+}

@@ -1,0 +1,15 @@
+/* (7a) LayerNorm: out[i] = clamp((unit (x[i] - mean) / sigma + (beta[i] << beta_shift) + half) >>
+ * shift, lo, hi). gamma has moved into the layer that follows. out may be x. */
+static void lnn_norm_s16(const int16_t *x, int32_t n, int32_t inv_n, int32_t eps,
+    int32_t eps_shift, int32_t gain, int32_t gain_shift, const int16_t *beta, int32_t beta_shift,
+    int32_t shift, int32_t lo, int32_t hi, int16_t *out)
+{
+    int32_t i, scale, offset;
+    lnn_norm_stats(x, n, inv_n, eps, eps_shift, gain, gain_shift, &scale, &offset);
+    offset += ((int32_t)1 << shift) >> 1;
+    for (i = 0; i < n; i++) {
+        int32_t value = lnn_smlaw(scale, x[i], offset);
+        value += LNN_S16(beta + i) * ((int32_t)1 << beta_shift);
+        out[i] = (int16_t)lnn_clamp(value >> shift, lo, hi);
+    }
+}

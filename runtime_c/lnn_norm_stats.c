@@ -1,0 +1,27 @@
+/* (5), (6) Mean and 1/sigma of x: afterwards (*scale * x[i] >> 16) + *offset is
+ * unit * (x[i] - mean) / sigma, with unit * n = gain * 2^(46 - gain_shift) and inv_n = 2^31 / n.
+ * sigma^2 = var(x) + epsilon; eps << eps_shift is n^2 epsilon in units of x^2. */
+static void lnn_norm_stats(const int16_t *x, int32_t n, int32_t inv_n, int32_t eps,
+    int32_t eps_shift, int32_t gain, int32_t gain_shift, int32_t *scale, int32_t *offset)
+{
+    int32_t i, step, shift, mean_q16, sum = 0;
+    int64_t squares = 0;
+    uint64_t variance, u, y, r;
+    for (i = 0; i < n; i++) {
+        sum += x[i];
+        squares += (int32_t)x[i] * x[i];
+    }
+    /* n^2 sigma^2 < 2^62, shifted by bit pairs into [2^62, 2^64) */
+    variance = (uint64_t)(n * squares - (int64_t)sum * sum) + ((uint64_t)eps << eps_shift);
+    for (shift = gain_shift; (variance >> 62) == 0; shift--)
+        variance <<= 2;
+    /* y = 1 / sqrt(u / 2^32) in Q30: a line within 12 %, then four Newton steps */
+    u = variance >> 32;
+    y = 2362232013u - ((u >> 2) + (u >> 4));
+    for (step = 0; step < 4; step++)
+        y = (y * (((uint64_t)3 << 30) - ((u * ((y * y) >> 30)) >> 32))) >> 31;
+    r = shift < 29 ? INT32_MAX : shift > 62 ? 0 : ((uint64_t)gain * y) >> shift;
+    *scale = r > INT32_MAX ? INT32_MAX : (int32_t)r;
+    mean_q16 = (int32_t)(((int64_t)sum * inv_n + 16384) >> 15);
+    *offset = (int32_t)-(((int64_t)*scale * mean_q16) >> 32);
+}
