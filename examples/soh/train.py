@@ -7,11 +7,10 @@ capacity in Ah, one value per cycle (here raw capacities of MATR cells). README.
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from lnnc.errors import LnncError
-from lnnc.frontend.checkpoint import parse_checkpoint
+from lnnc.frontend.checkpoint import Checkpoint, parse_checkpoint
+from lnnc.frontend.storage import load_checkpoint, save_checkpoint
 from lnnc.quantize.calibrate import ranges_of_checkpoint
 
 Array = npt.NDArray[np.float64]
@@ -355,7 +355,7 @@ def provenance_of(chosen: Trained, split: Split, steps: int) -> dict[str, str | 
         "validation cells": split.validation.cells,
         "test cells": split.test.cells,
         "parameters": chosen.student.size(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "python": platform.python_version(),
         "validation MAE": chosen.validation,
         "test MAE": chosen.test,
@@ -363,15 +363,8 @@ def provenance_of(chosen: Trained, split: Split, steps: int) -> dict[str, str | 
     }
 
 
-def ranges_over(document: dict[str, Any], inputs: Array) -> dict[str, dict[str, Any]]:
-    """Range of every tensor of the network over the inputs: the checkpoint needs these, not the rows."""
-    arrays = {key: value.numpy() for key, value in document["state_dict"].items()}
-    filled = {**document, "state_dict": arrays, "calibration": {"inputs": inputs}}
-    return ranges_of_checkpoint(parse_checkpoint(filled, "student"))
-
-
-def document_of(chosen: Trained, split: Split, steps: int) -> dict[str, Any]:
-    """The checkpoint as plain types and tensors; calibration holds tensor ranges, no rows of the data."""
+def checkpoint_of(chosen: Trained, split: Split, steps: int) -> Checkpoint:
+    """The student as a checked checkpoint; its calibration is tensor ranges, not rows of the data."""
     student = chosen.student
     port = {
         "name": "soh",
@@ -385,24 +378,14 @@ def document_of(chosen: Trained, split: Split, steps: int) -> dict[str, Any]:
         "format": "lnnc-checkpoint",
         "version": 1,
         "architecture": ARCHITECTURE,
-        "state_dict": {key: value.detach().clone() for key, value in student.state_dict().items()},
-        "inputs": [dict(port)],
-        "outputs": [dict(port)],
+        "state_dict": {key: value.numpy(force=True) for key, value in student.state_dict().items()},
+        "inputs": [port],
+        "outputs": [port],
+        "calibration": {"inputs": split.train.inputs},
         "provenance": provenance_of(chosen, split, steps),
     }
-    return {**document, "calibration": {"ranges": ranges_over(document, split.train.inputs)}}
-
-
-def save_atomically(document: dict[str, Any], path: Path) -> None:
-    """Write beside the target, then rename: a run that is stopped leaves the old file whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            torch.save(document, file)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    checkpoint = parse_checkpoint(document, "student")
+    return replace(checkpoint, calibration=None, ranges=ranges_of_checkpoint(checkpoint))
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -425,8 +408,9 @@ def publish(options: argparse.Namespace, split: Split, console: Console) -> None
     baselines = {name: errors(predict, split.test) for name, predict in BASELINES.items()}
     versus = against_best(baselines, errors(chosen.student.predict, split.test), split.test.cell)
     console.print(f"test: {versus}", soft_wrap=True)
-    save_atomically(document_of(chosen, split, options.steps), options.out)
-    console.print(f"wrote {options.out}: seed {chosen.seed}")
+    save_checkpoint(checkpoint_of(chosen, split, options.steps), options.out)
+    digest = load_checkpoint(options.out).digest()[:16]
+    console.print(f"wrote {options.out}: seed {chosen.seed}, model digest {digest}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

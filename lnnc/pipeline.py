@@ -1,0 +1,197 @@
+"""The pipeline as one column of calls, and what the command line does with its products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lnnc.codegen.emit import Files, Golden, Identity, emit, read_manifest
+from lnnc.codegen.names import check_name
+from lnnc.errors import LnncError
+from lnnc.frontend.checkpoint import Checkpoint
+from lnnc.frontend.dlnet import build_graph
+from lnnc.frontend.storage import load_checkpoint, write_atomically
+from lnnc.ir.graph import Array, Graph
+from lnnc.ir.program import ARITHMETIC, Program
+from lnnc.passes import run_passes
+from lnnc.quantize.calibrate import Stats, calibrate, shaped
+from lnnc.quantize.context import Options
+from lnnc.quantize.lower import lower
+from lnnc.reference.interp import Machine as Reference
+from lnnc.verify.check import Report, check_model
+from lnnc.verify.emulate import find_m4
+from lnnc.verify.host import find_host
+from lnnc.verify.machine import Machine
+from lnnc.verify.vectors import make_groups, synthetic_golden
+
+STAGES = ("checkpoint", "graph", "passes", "calibrate", "program", "code")
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """Every product of one compilation."""
+
+    checkpoint: Checkpoint
+    graph: Graph
+    optimized: Graph
+    stats: dict[str, Stats]
+    options: Options
+    program: Program
+    name: str
+    files: Files
+
+
+def compile_model(
+    model: str | Path | Checkpoint, name: str = "lnn", options: Options | None = None, stem: str = ""
+) -> Compiled:
+    """From a checkpoint to C text.
+
+    Args:
+        model: a checkpoint, or the path of one.
+        name: prefix of every public C name.
+        options: activation width and port scales.
+        stem: name of the generated files without suffix; by default the prefix.
+
+    Raises:
+        LnncError: everything that is wrong with the model or the options.
+    """
+    options = options or Options()
+    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
+    check_name(name)
+    graph = build_graph(checkpoint)
+    optimized = run_passes(graph)
+    stats = calibrate(optimized, checkpoint)
+    program = lower(optimized, stats, options, checkpoint.where)
+    golden = golden_of(program)
+    identity = Identity(name, stem or name, checkpoint.digest(), asdict(options), summary(checkpoint))
+    files = emit(program, identity, golden)
+    return Compiled(checkpoint, graph, optimized, stats, options, program, name, files)
+
+
+def golden_of(program: Program) -> Golden:
+    """Synthetic steps and the reference's outputs for them."""
+    inputs = synthetic_golden(program)
+    reference = Reference(program)
+    outputs = [out[0] for _, out in map(reference.step, inputs[:, None, :]) if out is not None]
+    return Golden(inputs, np.array(outputs))
+
+
+def summary(checkpoint: Checkpoint) -> str:
+    """The network in one line, for the banner."""
+    arch = checkpoint.architecture
+    text = f"{arch.family}, {arch.mode} of {arch.window}" + (f" x {arch.features}" if arch.features > 1 else "")
+    cell = arch.dynamics
+    steps = f"; liquid neuron, {cell.steps} Euler step{'s' * (cell.steps > 1)} of {cell.dt:.6g}" if cell else ""
+    return f"{text}; {sum(a.size for a in checkpoint.tensors.values())} parameters{steps}"
+
+
+def write_files(files: Files, source: str | Path) -> tuple[Path, Path, Path]:
+    """Write `<stem>.c`, `<stem>.h` and `<stem>_golden.h` beside each other, each whole or not at all.
+
+    Raises:
+        LnncError: the folder does not exist or cannot be written.
+    """
+    path = Path(source)
+    targets = (path, path.with_suffix(".h"), path.with_name(f"{path.stem}_golden.h"))
+    for target, text in zip(targets, (files.source, files.header, files.golden), strict=True):
+        write_atomically(target, lambda temporary, text=text: _write_text(temporary, text))  # type: ignore[misc]
+    return targets
+
+
+def _write_text(file: Path, text: str) -> None:
+    file.write_text(text, encoding="ascii", newline="\n")
+
+
+def machines(on: Sequence[str], route: str | None = None) -> list[Machine]:
+    """The machines named by `--on`: "host", "m4".
+
+    Raises:
+        LnncError: unknown name, or a tool that is missing with how to get it.
+    """
+    unknown = [name for name in on if name not in ("host", "m4")]
+    if unknown or not on:
+        raise LnncError(f"--on takes host and m4, found {', '.join(unknown) or 'nothing'}", "--on", "--on host,m4")
+    return [find_host() if name == "host" else find_m4(route) for name in on]
+
+
+def given_pair(source: str | Path, checkpoint: Checkpoint) -> tuple[str, str, str, Options]:
+    """(source text, header text, name, options) of a generated file, checked to come from this model.
+
+    Raises:
+        LnncError: it is no generated file, another model's, or another arithmetic's.
+    """
+    path = Path(source)
+    if not path.is_file():
+        raise LnncError("no such file", str(path), "lnnc compile MODEL -o " + str(path))
+    text = path.read_text(encoding="utf-8", errors="replace")
+    found = read_manifest(text)
+    if found is None:
+        raise LnncError("not a file that lnnc generated: it carries no lnnc-manifest line", str(path))
+    if found.get("model") != checkpoint.digest():
+        raise LnncError(
+            f"generated from another model (sha256 {str(found.get('model'))[:12]}..., "
+            f"{checkpoint.where} is {checkpoint.digest()[:12]}...)", str(path), "compile this model again",
+        )  # fmt: skip
+    if found.get("arithmetic") != ARITHMETIC:
+        raise LnncError(f"arithmetic {found.get('arithmetic')}, this lnnc has {ARITHMETIC}", str(path), "compile again")
+    header = path.with_suffix(".h")
+    if not header.is_file():
+        raise LnncError(f"its header '{header.name}' is not beside it", str(path), "keep the pair together")
+    try:
+        options, name = Options(**found["options"]), check_name(str(found["name"]))
+    except (KeyError, TypeError) as error:
+        raise LnncError(f"its manifest is damaged ({error})", str(path), "compile again") from error
+    return text, header.read_text(encoding="utf-8", errors="replace"), name, options
+
+
+def verify_model(
+    model: str | Path | Checkpoint, source: str | Path | None = None, on: Sequence[str] = ("host",), *,
+    name: str = "lnn", options: Options | None = None, vectors: int = 128, seed: int = 0, route: str | None = None,
+) -> list[Report]:  # fmt: skip
+    """Prove generated C equal to the reference, byte for byte, on every machine of `on`.
+
+    Args:
+        source: a generated .c file with its header beside it; None generates one. It carries its own options.
+        vectors: about how many steps to run on each machine.
+
+    Raises:
+        LnncError: a bad model, another model's file, a missing tool, code that does not compile or crashes.
+    """
+    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
+    pair = None
+    if source is not None:
+        *pair, name, found = given_pair(source, checkpoint)
+        if options is not None and options != found:
+            raise LnncError(f"it was generated with {asdict(found)}, asked for {asdict(options)}", str(source))
+        options = found
+    compiled = compile_model(checkpoint, name, options)
+    c_text, h_text = pair or (compiled.files.source, compiled.files.header)
+    calibration = checkpoint.calibration
+    data = None if calibration is None else shaped(checkpoint, calibration)
+    groups = make_groups(compiled.program, data, vectors, seed)
+    return [check_model(compiled.program, c_text, h_text, name, m, groups) for m in machines(on, route)]
+
+
+def describe_stage(compiled: Compiled, stage: str) -> str:
+    """One stage of the pipeline as text."""
+    from lnnc.report import render
+
+    printers: dict[str, Any] = {
+        "checkpoint": lambda: render.checkpoint_text(compiled.checkpoint),
+        "graph": lambda: render.graph_text(compiled.graph),
+        "passes": lambda: render.graph_text(compiled.optimized),
+        "calibrate": lambda: render.stats_text(compiled.stats),
+        "program": lambda: render.program_text(compiled.program),
+        "code": lambda: compiled.files.source,
+    }
+    return str(printers[stage]())
+
+
+__all__ = [
+    "STAGES", "Array", "Compiled", "Options", "compile_model", "describe_stage", "given_pair", "golden_of", "machines",
+    "summary", "verify_model", "write_files",
+]  # fmt: skip

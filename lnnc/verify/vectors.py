@@ -1,0 +1,135 @@
+"""Inputs that a generated model is verified on: calibration, random, corners, and streams with resets in the middle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lnnc.ir.graph import Array
+from lnnc.ir.program import Program
+from lnnc.kernels.fixed import Ints
+from lnnc.reference.quantio import to_raw
+
+INT16 = (-32_768, 32_767)
+RESETS_AT = 0.6  # a stream is reset again after this part of it
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Sequences of raw inputs that step together, `resets` telling before which steps the model is reset.
+
+    Attributes:
+        kinds: what each sequence is, for the report.
+        inputs: (sequences, steps, inputs) raw int16 values.
+    """
+
+    kinds: tuple[str, ...]
+    inputs: Ints
+    resets: tuple[int, ...]
+
+    @property
+    def steps(self) -> int:
+        return int(self.inputs.shape[0] * self.inputs.shape[1])
+
+
+def make_groups(program: Program, calibration: Array | None, count: int, seed: int = 0) -> list[Group]:
+    """About `count` vectors for a model.
+
+    Args:
+        calibration: real inputs, (N, inputs) or (N, T, features) for streams; None where the model carries ranges only.
+    """
+    rng = np.random.default_rng(seed)
+    if program.warmup == 1:
+        return _window_groups(program, calibration, count, rng)
+    return _stream_groups(program, calibration, count, rng)
+
+
+def _window_groups(program: Program, calibration: Array | None, count: int, rng: np.random.Generator) -> list[Group]:
+    corners = corner_rows(program)
+    rest = max(count - len(corners), 4)
+    known = calibration_rows(program, calibration, rest // 2, rng)
+    smooth = smooth_rows(program, max(rest // 4, rest // 2 - len(known)), rng)
+    wild = rng.integers(*INT16, size=(rest // 4, program.input_size), endpoint=True)
+    parts = (("corner", corners), ("calibration", known), ("smooth", smooth), ("random", wild))
+    kinds = tuple(kind for kind, rows in parts for _ in rows)
+    rows = np.concatenate([rows for _, rows in parts])
+    pick = rng.integers(0, len(rows), size=(2, 6))
+    return [Group(kinds, rows[:, None, :], (0,)), Group(("sequence", "sequence"), rows[pick], (0, 3))]
+
+
+def _stream_groups(program: Program, calibration: Array | None, count: int, rng: np.random.Generator) -> list[Group]:
+    after = max(16, count // 8)
+    steps = int((program.warmup + after) / (1.0 - RESETS_AT)) + 1
+    resets = (0, int(steps * RESETS_AT))
+    n = program.input_size
+    streams: list[tuple[str, Ints]] = []
+    if calibration is not None:
+        for row in calibration[rng.integers(0, len(calibration), size=3)]:
+            raw = to_raw(row.reshape(-1, n), program.inputs)
+            streams.append(("calibration", np.resize(raw, (steps, n))))
+    for _ in range(2):
+        streams.append(("smooth", smooth_rows(program, n, rng, steps).T.copy()))
+        streams.append(("random", rng.integers(*INT16, size=(steps, n), endpoint=True)))
+    streams.append(("corner", np.resize(corner_rows(program), (steps, n))))
+    return [Group(tuple(kind for kind, _ in streams), np.stack([raw for _, raw in streams]), resets)]
+
+
+def corner_rows(program: Program) -> Ints:
+    """Constants, alternations, steps and single peaks at the ends of int16 and of the declared ranges."""
+    n = program.input_size
+    low, high = port_limits(program)
+    alternate, half = np.arange(n) % 2 == 0, np.arange(n) < n // 2
+    rows = [np.full(n, v) for v in (*INT16, -32_640, 32_640, 0, 1, -1)] + [low, high, (low + high) // 2]
+    for a, b in ((np.full(n, INT16[0]), np.full(n, INT16[1])), (low, high)):
+        rows += [np.where(alternate, a, b), np.where(alternate, b, a), np.where(half, a, b), np.where(half, b, a)]
+    for index in (0, n // 2, n - 1):
+        peak = (low + high) // 2
+        peak[index] = INT16[1]
+        rows.append(peak)
+    return np.array(rows, dtype=np.int64)
+
+
+def port_limits(program: Program) -> tuple[Ints, Ints]:
+    """Raw declared range of each input element; +-2^14 where none is declared."""
+    bounds = []
+    for p in program.inputs:
+        low, high = (p.lo, p.hi) if p.lo is not None and p.hi is not None else (-(2.0 ** (14 - p.frac)), 2.0 ** (14 - p.frac))
+        bounds += [(low, high)] * p.size
+    low_raw, high_raw = (to_raw(np.array(side), program.inputs) for side in zip(*bounds, strict=True))
+    return low_raw, high_raw
+
+
+def calibration_rows(program: Program, calibration: Array | None, count: int, rng: np.random.Generator) -> Ints:
+    """Rows of the calibration data, all of them or a seeded choice."""
+    if calibration is None or count == 0:
+        return np.empty((0, program.input_size), dtype=np.int64)
+    rows = calibration.reshape(-1, program.input_size)
+    pick = rng.permutation(len(rows))[:count]
+    return to_raw(rows[np.sort(pick)], program.inputs)
+
+
+def smooth_rows(program: Program, count: int, rng: np.random.Generator, length: int = 0) -> Ints:
+    """Slow curves with a little noise inside the declared ranges: (count, length), by default a row of inputs each."""
+    n = length or program.input_size
+    low, high = port_limits(program)
+    lows, highs = (np.resize(side, n) if n != len(side) else side for side in (low, high))
+    t = np.linspace(0.0, 1.0, n)
+    start, slope, bend = rng.uniform(0.1, 0.9, (3, count, 1))
+    curve = start + 0.5 * (slope - 0.5) * t + 0.3 * (bend - 0.5) * t * t + rng.normal(0.0, 0.005, (count, n))
+    return np.round(lows + np.clip(curve, 0.0, 1.0) * (highs - lows)).astype(np.int64)
+
+
+def synthetic_golden(program: Program, seed: int = 1) -> Ints:
+    """Input steps for the self-test in the generated C, (steps, inputs): synthetic, so that nobody's data is shipped."""
+    rng = np.random.default_rng(seed)
+    n = program.input_size
+    if program.warmup > 1:
+        rows = smooth_rows(program, n, rng, program.warmup + 3).T.copy()
+        rows[-1] = rng.integers(*INT16, size=n, endpoint=True)
+        return rows
+    count = max(2, min(6, 8192 // (n + program.output_size)))
+    wild = rng.integers(*INT16, size=(count // 2, n), endpoint=True)
+    return np.concatenate([smooth_rows(program, count - count // 2, rng), wild])
+
+
