@@ -19,9 +19,11 @@ from lnnc._version import __version__
 # Public name -> module that defines it. To publish a name, add a line here.
 _PUBLIC = {
     "LnncError": "lnnc.errors",
+    "Options": "lnnc.pipeline",
     "compile_model": "lnnc.pipeline",
     "load_checkpoint": "lnnc.frontend.storage",
     "save_checkpoint": "lnnc.frontend.storage",
+    "run_model": "lnnc.pipeline",
     "verify_model": "lnnc.pipeline",
 }
 

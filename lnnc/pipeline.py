@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lnnc.codegen.c_text import scratch_bytes, state_bytes
 from lnnc.codegen.emit import Files, Golden, Identity, emit, read_manifest
 from lnnc.codegen.names import check_name
 from lnnc.errors import LnncError
@@ -18,12 +19,13 @@ from lnnc.frontend.storage import load_checkpoint, write_atomically
 from lnnc.ir.graph import Array, Graph
 from lnnc.ir.program import ARITHMETIC, Program
 from lnnc.passes import run_passes
-from lnnc.quantize.calibrate import Stats, calibrate, shaped
+from lnnc.quantize.calibrate import Stats, calibrate, ranges_of_checkpoint, shaped
 from lnnc.quantize.context import Options
 from lnnc.quantize.lower import lower
 from lnnc.reference.interp import Machine as Reference
 from lnnc.verify.check import Report, check_model
 from lnnc.verify.emulate import find_m4
+from lnnc.verify.engines import as_streams, run_float, run_machine, run_reference
 from lnnc.verify.host import find_host
 from lnnc.verify.machine import Machine
 from lnnc.verify.vectors import make_groups, synthetic_golden
@@ -176,6 +178,82 @@ def verify_model(
     return [check_model(compiled.program, c_text, h_text, name, m, groups) for m in machines(on, route)]
 
 
+def run_model(
+    model: str | Path | Checkpoint, data: Array, engine: str, name: str = "lnn", options: Options | None = None,
+    where: str = "data", route: str | None = None,
+) -> Array:  # fmt: skip
+    """Evaluate a model in real units.
+
+    Args:
+        data: (N, inputs) for window models; (T, features) or (N, T, features) for streams.
+        engine: "float" (float64 graph), "reference" (integers), "host" or "m4" (generated C).
+
+    Returns:
+        A row of outputs for each row or sample, NaN where none was due; 3-D for several streams.
+    """
+    compiled = compile_model(model, name, options)
+    window = compiled.graph.window is None
+    streams = as_streams(data, compiled.graph.input_size, window, where)
+    if engine == "float":
+        result = run_float(compiled.graph, streams)
+    elif engine == "reference":
+        result = run_reference(compiled.program, streams)
+    else:
+        files = compiled.files.source, compiled.files.header
+        result = run_machine(compiled.program, files, name, machines([engine], route)[0], streams)
+    if window:
+        return result[:, 0]
+    return result if data.ndim == 3 else result[0]
+
+
+def with_ranges(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with the ranges of its tensors in place of its calibration inputs."""
+    return replace(checkpoint, ranges=ranges_of_checkpoint(checkpoint), calibration=None)
+
+
+def inspection(compiled: Compiled, measure: bool = False, optional: bool = False) -> dict[str, Any]:
+    """What `lnnc inspect` shows, as JSON types.
+
+    Args:
+        measure: also compile for the Cortex-M4 and measure flash, RAM and stack.
+        optional: without the cross compiler leave the measurement out instead of raising.
+    """
+    from lnnc.report.render import layer_rows
+
+    program = compiled.program
+    table: dict[str, Any] = {
+        "model": summary(compiled.checkpoint),
+        "digest": compiled.checkpoint.digest(),
+        "arithmetic": ARITHMETIC,
+        "options": asdict(compiled.options),
+        "layers": layer_rows(compiled.optimized, compiled.stats, program),
+        "tables": sum(c.bytes for c in program.constants),
+        "state": state_bytes(program),
+        "scratch": scratch_bytes(program),
+        "ports": 2 * (program.input_size + program.output_size),
+    }
+    if measure:
+        table["measured"] = _measured(compiled, optional)
+    return table
+
+
+def _measured(compiled: Compiled, optional: bool) -> dict[str, Any] | None:
+    from lnnc.report.size import CFLAGS, measure
+
+    try:
+        found = measure(compiled.files.source, compiled.files.header, compiled.name)
+    except LnncError as error:
+        if optional:
+            return {"not measured": error.message}
+        raise
+    return {
+        "compiled with": f"arm-none-eabi-gcc {' '.join(CFLAGS)}",
+        "flash": f"{found.flash} bytes ({found.text} code, {found.rodata} tables)",
+        "RAM": f"{found.ram} bytes (state {found.state}, scratch {found.scratch}, ports {found.ports})",
+        "stack": f"{found.stack} bytes",
+    }
+
+
 def describe_stage(compiled: Compiled, stage: str) -> str:
     """One stage of the pipeline as text."""
     from lnnc.report import render
@@ -189,9 +267,3 @@ def describe_stage(compiled: Compiled, stage: str) -> str:
         "code": lambda: compiled.files.source,
     }
     return str(printers[stage]())
-
-
-__all__ = [
-    "STAGES", "Array", "Compiled", "Options", "compile_model", "describe_stage", "given_pair", "golden_of", "machines",
-    "summary", "verify_model", "write_files",
-]  # fmt: skip

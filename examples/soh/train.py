@@ -10,7 +10,7 @@ import argparse
 import platform
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from lnnc.errors import LnncError
-from lnnc.frontend.checkpoint import Checkpoint, parse_checkpoint
-from lnnc.frontend.storage import load_checkpoint, save_checkpoint
+from lnnc.frontend.checkpoint import parse_checkpoint
+from lnnc.frontend.dlnet import build_graph
+from lnnc.frontend.storage import load_checkpoint, write_atomically
 from lnnc.quantize.calibrate import ranges_of_checkpoint
 
 Array = npt.NDArray[np.float64]
@@ -363,8 +364,8 @@ def provenance_of(chosen: Trained, split: Split, steps: int) -> dict[str, str | 
     }
 
 
-def checkpoint_of(chosen: Trained, split: Split, steps: int) -> Checkpoint:
-    """The student as a checked checkpoint; its calibration is tensor ranges, not rows of the data."""
+def document_of(chosen: Trained, split: Split, steps: int) -> dict[str, Any]:
+    """The checkpoint as plain types and tensors; its calibration is tensor ranges, not rows of the data."""
     student = chosen.student
     port = {
         "name": "soh",
@@ -374,18 +375,30 @@ def checkpoint_of(chosen: Trained, split: Split, steps: int) -> Checkpoint:
         "offset": student.offset,
         "scale": student.scale,
     }
+    tensors = {key: value.detach().clone() for key, value in student.state_dict().items()}
     document: dict[str, Any] = {
         "format": "lnnc-checkpoint",
         "version": 1,
         "architecture": ARCHITECTURE,
-        "state_dict": {key: value.numpy(force=True) for key, value in student.state_dict().items()},
+        "state_dict": tensors,
         "inputs": [port],
-        "outputs": [port],
-        "calibration": {"inputs": split.train.inputs},
+        "outputs": [dict(port)],
         "provenance": provenance_of(chosen, split, steps),
     }
-    checkpoint = parse_checkpoint(document, "student")
-    return replace(checkpoint, calibration=None, ranges=ranges_of_checkpoint(checkpoint))
+    arrays = {key: value.numpy() for key, value in tensors.items()}
+    with_inputs = {**document, "state_dict": arrays, "calibration": {"inputs": split.train.inputs}}
+    ranges = ranges_of_checkpoint(parse_checkpoint(with_inputs, "student"))
+    return {**document, "calibration": {"ranges": ranges}}
+
+
+def write_student(document: dict[str, Any], path: Path) -> None:
+    """Save the document; through an open file, because a path's name would go into the bytes of the file."""
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            torch.save(document, file)
+
+    write_atomically(path, write)
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -408,9 +421,10 @@ def publish(options: argparse.Namespace, split: Split, console: Console) -> None
     baselines = {name: errors(predict, split.test) for name, predict in BASELINES.items()}
     versus = against_best(baselines, errors(chosen.student.predict, split.test), split.test.cell)
     console.print(f"test: {versus}", soft_wrap=True)
-    save_checkpoint(checkpoint_of(chosen, split, options.steps), options.out)
-    digest = load_checkpoint(options.out).digest()[:16]
-    console.print(f"wrote {options.out}: seed {chosen.seed}, model digest {digest}")
+    write_student(document_of(chosen, split, options.steps), options.out)
+    written = load_checkpoint(options.out)
+    build_graph(written)  # raises where the file just written is not a model that compiles
+    console.print(f"wrote {options.out}: seed {chosen.seed}, model digest {written.digest()[:16]}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -47,7 +47,9 @@ def kernel_texts(kernels: Iterable[str], name: str) -> list[str]:
 
 def wrap(numbers: Sequence[int] | np.ndarray, indent: int = 4) -> str:
     """Comma-separated integers in lines of at most `WIDTH` columns."""
-    lines, line, used = [], [], 0
+    lines: list[str] = []
+    line: list[str] = []
+    used = 0
     for text in map(str, np.asarray(numbers).tolist()):
         if line and used + len(text) + 2 > WIDTH - indent:
             lines.append(", ".join(line))

@@ -187,5 +187,3 @@ def read_manifest(text: str) -> dict[str, Any] | None:
                 return None
             return value if isinstance(value, dict) else None
     return None
-
-

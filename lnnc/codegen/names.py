@@ -41,7 +41,9 @@ def check_name(name: str) -> str:
     hint = "choose another, for example --name soh"
     if not _IDENTIFIER.fullmatch(name):
         raise LnncError(
-            f"{name[:60]!r} cannot prefix C names: expected a letter, then at most 31 letters, digits or '_'", "--name", hint
+            f"{name[:60]!r} cannot prefix C names: expected a letter, then at most 31 letters, digits or '_'",
+            "--name",
+            hint,
         )
     if name in _TAKEN or name.upper() in _TAKEN or name.lower() in _TAKEN or _BINARY.fullmatch(name):
         raise LnncError(f"'{name}' is a C or C++ keyword or a name that Arduino.h defines", "--name", hint)

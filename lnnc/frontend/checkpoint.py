@@ -141,9 +141,10 @@ def parse_checkpoint(document: Any, where: str) -> Checkpoint:
     found.raise_if_any("see docs/checkpoint.md for the format, or import the weights again")
     calibration, ranges = _calibration(document["calibration"], found)
     provenance = document.get("provenance") or {}
-    checkpoint = Checkpoint(
-        where, architecture, inputs, outputs, tensors, calibration, ranges, dict(provenance)
-    )
+    if not isinstance(provenance, Mapping) or not all(type(v) in (str, int, float, bool) for v in provenance.values()):
+        found.add("provenance: expected a dictionary of texts and numbers")
+        provenance = {}
+    checkpoint = Checkpoint(where, architecture, inputs, outputs, tensors, calibration, ranges, dict(provenance))
     _check_widths(checkpoint, found)
     found.raise_if_any("see docs/checkpoint.md for the format, or import the weights again")
     return checkpoint
@@ -305,12 +306,16 @@ def _calibration(value: Any, found: Findings) -> tuple[Array | None, dict[str, d
     for name, entry in dict(value["ranges"]).items():
         table = dict(zip(("min", "max"), entry, strict=False)) if isinstance(entry, list | tuple) else entry
         low, high = table.get("min"), table.get("max")
-        numeric = all(isinstance(v, float | int) and math.isfinite(v) for v in (low, high))
-        if not numeric or low > high or set(table) - set(RANGE_KEYS):
+        if not _ordered(low, high) or set(table) - set(RANGE_KEYS):
             found.add(f"calibration.ranges['{name}']: expected min <= max, finite, found {entry!r:.80}")
             continue
         ranges[str(name)] = dict(table)
     return None, ranges
+
+
+def _ordered(low: Any, high: Any) -> bool:
+    numeric = all(isinstance(v, float | int) and math.isfinite(v) for v in (low, high))
+    return numeric and bool(low <= high)
 
 
 def _check_widths(checkpoint: Checkpoint, found: Findings) -> None:
@@ -323,8 +328,7 @@ def _check_widths(checkpoint: Checkpoint, found: Findings) -> None:
     data = checkpoint.calibration
     if data is None:
         return
-    found.faults.extend(calibration_faults(data, arch))
-    _check_ranges(checkpoint, found)
+    found.faults.extend(calibration_faults(data, arch) or range_faults(checkpoint))
 
 
 def calibration_faults(data: Array, arch: Architecture) -> list[str]:
@@ -341,21 +345,21 @@ def calibration_faults(data: Array, arch: Architecture) -> list[str]:
     return []
 
 
-def _check_ranges(checkpoint: Checkpoint, found: Findings) -> None:
+def range_faults(checkpoint: Checkpoint) -> list[str]:
     """Calibration data that mostly lies outside the declared range is in another unit."""
     data = checkpoint.calibration
-    if data is None or found.faults:
-        return
+    if data is None:
+        return []
     flat = data.reshape(-1, sum(port.size for port in checkpoint.inputs))
-    start = 0
+    faults, start = [], 0
     for port in checkpoint.inputs:
         part = flat[:, start : start + port.size]
         start += port.size
-        if port.range is None:
-            continue
-        outside = float(np.mean((part < port.range[0]) | (part > port.range[1])))
+        low, high = port.range or (-math.inf, math.inf)
+        outside = float(np.mean((part < low) | (part > high)))
         if outside > 0.5:
-            found.add(
+            faults.append(
                 f"calibration: {outside:.0%} of port '{port.name}' lies outside its declared range "
-                f"{list(port.range)} ({part.min():.6g} ... {part.max():.6g}): another unit?"
+                f"{low:g} ... {high:g} (it spans {part.min():.6g} ... {part.max():.6g}): another unit?"
             )
+    return faults

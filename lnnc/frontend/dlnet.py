@@ -22,7 +22,6 @@ from lnnc.frontend.checkpoint import WIDTH_MAX, Checkpoint, Dynamics, Layer, Por
 from lnnc.ir.graph import INPUT, Act, Add, Array, Euler, Graph, Linear, Mean, Norm, Op, Scale, Window
 from lnnc.ir.verify import verify_graph
 
-
 _KEY = re.compile(r"^[A-Za-z][A-Za-z0-9_.]{0,63}$")
 _RESERVED = ("in", "out", "input", "output", "scaled", "window", "missing", "centered", "drive", "residual")
 
@@ -140,5 +139,6 @@ def _liquid(b: _Builder, cell: Dynamics, drive: str, residual: str) -> None:
     op = Euler(key, encoded, drive, weight, diag, left, right, alpha, beta, cell.dt, cell.steps, key)
     b.push(op, width)
     if residual:
-        gain = b.take(residual, ())
+        one = (1,) if b.tensors.get(residual, np.zeros(())).shape == (1,) else ()
+        gain = b.take(residual, one)
         b.push(Add("residual", b.tensor, encoded, float(gain.reshape(-1)[0]), residual), width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from lnnc.frontend.checkpoint import (
     PortSpec,
     calibration_faults,
     finite,
+    range_faults,
 )
 from lnnc.frontend.dlnet import build_graph
 from lnnc.frontend.storage import read_document
@@ -81,7 +82,9 @@ def infer_architecture(
         "dynamics.{alpha,beta} and residual_weight, as model.state_dict() names them"
     )
     if dt is None:
-        found.add("which time step was it trained with? A state_dict carries none: give --dt (the paper's students: 0.05)")
+        found.add(
+            "which time step was it trained with? A state_dict carries none: give --dt (the paper's students: 0.05)"
+        )
     if steps is None:
         found.add("how many Euler steps does it take? A state_dict carries none: give --steps (students: 1)")
     assert first is not None
@@ -157,7 +160,8 @@ def import_dlnet(
     dt: float | None = None,
     steps: int | None = None,
     scaler: tuple[float, float] | None = None,
-    calibration: Array | None = None,
+    calibration: Array | Callable[[], Array] | None = None,
+    output: str | None = "",
     features: int = 1,
     mode: str = "window",
     port: str = "soh",
@@ -169,7 +173,9 @@ def import_dlnet(
 
     Args:
         scaler: (minimum, maximum) of the min/max scaler: the network sees (real - minimum) / (maximum - minimum).
-        calibration: inputs in real units, (N, window), or (N, T, features) in stream mode.
+        calibration: inputs in real units, (N, window), or (N, T, features) in stream mode; or what reads them, called
+            only once the weights are found good.
+        output: None asks for the file to write among the other questions.
         port_range: declared range of the ports; by default 0 ... 1.5 for a scaler that lies inside it (a ratio such as
             SOH), else the scaler's range widened by its span on both sides.
 
@@ -192,17 +198,24 @@ def import_dlnet(
         _probe(where, tensors, arch, port, unit)
     if scaler is None:
         found.add("which min/max scaler was it trained with? Give --scaler-min and --scaler-max, or --no-scaler")
+    if callable(calibration):
+        calibration = calibration()
     if calibration is None:
         found.add("no calibration: give --calibration X.npz with typical inputs in real units, (N, window)")
     elif arch:
         found.faults.extend(calibration_faults(calibration, arch))
+    if output is None:
+        found.add("where shall the checkpoint go? Give -o student.pt")
     found.raise_if_any()
     assert arch and scaler and calibration is not None
     low, high = scaler
     if not (np.isfinite([low, high]).all() and low < high):
         raise LnncError(f"expected --scaler-min < --scaler-max, found {low}, {high}", where)
     limits = port_range or _default_range(low, high)
-    return _assemble(where, tensors, arch, (port, unit, limits, low, high - low), calibration, provenance or {})
+    checkpoint = _assemble(where, tensors, arch, (port, unit, limits, low, high - low), calibration, provenance or {})
+    found.faults.extend(range_faults(checkpoint))
+    found.raise_if_any("give calibration data in the unit of the scaler, or declare the ports with --port-range")
+    return checkpoint
 
 
 def _default_range(low: float, high: float) -> tuple[float, float]:
@@ -227,7 +240,14 @@ def _assemble(
     taken = arch.features if arch.mode == "stream" else arch.width
     inputs = (PortSpec(name, taken, unit, limits, offset, scale),)
     return Checkpoint(
-        where, arch, inputs, (PortSpec(name, outputs, unit, limits, offset, scale),), tensors, calibration, None, provenance
+        where,
+        arch,
+        inputs,
+        (PortSpec(name, outputs, unit, limits, offset, scale),),
+        tensors,
+        calibration,
+        None,
+        provenance,
     )
 
 

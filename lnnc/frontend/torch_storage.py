@@ -13,7 +13,9 @@ import torch
 
 from lnnc.errors import LnncError
 
-_RESAVE = "load it where its classes are trusted and save the weights alone: torch.save(model.state_dict(), 'weights.pth')"
+_RESAVE = (
+    "load it where its classes are trusted and save the weights alone: torch.save(model.state_dict(), 'weights.pth')"
+)
 
 
 def read_torch(file: Path) -> Any:
@@ -70,12 +72,13 @@ def _to_numpy(value: Any, where: str) -> Any:
 
 def write_torch(document: dict[str, Any], file: Path) -> None:
     """Save plain types and arrays as a torch file that `weights_only=True` accepts."""
-    torch.save(_to_torch(document), file)
+    with file.open("wb") as stream:  # given a path, torch would write its name into the bytes
+        torch.save(_to_torch(document), stream)
 
 
 def _to_torch(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return torch.from_numpy(np.ascontiguousarray(value))
+        return torch.from_numpy(np.array(value, order="C"))  # ascontiguousarray would turn () into (1,)
     if isinstance(value, dict):
         return {key: _to_torch(item) for key, item in value.items()}
     return [_to_torch(item) for item in value] if isinstance(value, list) else value

@@ -41,15 +41,15 @@ def _apply(op: Op, values: dict[str, Array]) -> Array:
         case Scale():
             return values[op.x] * op.scale + op.offset
         case Linear():
-            return values[op.x] @ op.weight.T + op.bias
+            return np.asarray(values[op.x] @ op.weight.T + op.bias)
         case Norm():
             x = values[op.x]
             spread = np.sqrt(x.var(axis=-1, keepdims=True) + op.epsilon)
-            return op.gamma * (x - x.mean(axis=-1, keepdims=True)) / spread + op.beta
+            return np.asarray(op.gamma * (x - x.mean(axis=-1, keepdims=True)) / spread + op.beta)
         case Act():
             return ACTIVATIONS[op.fn](values[op.x])
         case Mean():
-            return op.gain * values[op.x].mean(axis=-1, keepdims=True) + op.offset
+            return np.asarray(op.gain * values[op.x].mean(axis=-1, keepdims=True) + op.offset)
         case Add():
             return values[op.a] + op.gain * values[op.b]
         case Window():

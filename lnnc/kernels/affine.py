@@ -71,9 +71,7 @@ def affine_s32(x: Ints, n: int, shift: int, bias: Ints, mult: Ints, lo: int, hi:
     Param("out", "out", "int16", ("n",)),
     inplace="a",
 )
-def add_s16(
-    a: Ints, b: Ints, n: int, a_gain: int, b_gain: int, shift: int, lo: int, hi: int
-) -> tuple[Ints, ...]:
+def add_s16(a: Ints, b: Ints, n: int, a_gain: int, b_gain: int, shift: int, lo: int, hi: int) -> tuple[Ints, ...]:
     """out[i] = clamp((a_gain a[i] + b_gain b[i] + 2^(shift-1)) >> shift, lo, hi) in 64 bits; equation (3)."""
     return (narrow(clamp(rounded_shift(a_gain * a + b_gain * b, shift), lo, hi), 16),)
 
@@ -94,8 +92,6 @@ def _check_muladd(args: Args, ranges: Ranges) -> str:
     Param("acc", "inout", "int32", ("n",), -(2**29), 2**29),
     check=_check_muladd,
 )
-def muladd_s32(
-    x: Ints, n: int, shift: int, mult: Ints, lo: int, hi: int, acc: Ints
-) -> tuple[Ints, ...]:
+def muladd_s32(x: Ints, n: int, shift: int, mult: Ints, lo: int, hi: int, acc: Ints) -> tuple[Ints, ...]:
     """acc[i] = clamp(acc[i] + requant(x[i] << shift, mult[i]), lo, hi): the diagonal of a recurrence."""
     return (clamp(narrow(acc + requant(x << shift, mult)), lo, hi),)

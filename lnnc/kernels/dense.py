@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lnnc.kernels.fixed import INT32_MAX, Ints, clamp, narrow, requant
 from lnnc.kernels.registry import Args, Param, Ranges, kernel
 
+Floats = NDArray[np.float64]
 SIZE_MAX = 8192
 
 
-def accumulator_bound(weight: Ints, bias: Ints, lo: int, hi: int) -> Ints:
+def accumulator_bound(weight: Ints | Floats, bias: Ints | Floats, lo: int, hi: int) -> Ints | Floats:
     """Largest |sum| that each row can reach, at any moment of its sum, for inputs anywhere in [lo, hi].
 
     The bias is added first, so a partial sum is bounded by |bias| + sum |w| * max |x|. weight: (rows, inputs).
     """
-    return np.abs(bias) + np.abs(weight).sum(axis=1) * max(abs(lo), abs(hi))
+    return np.asarray(np.abs(bias) + np.abs(weight).sum(axis=1) * max(abs(lo), abs(hi)))
 
 
 def product(x: Ints, weight: Ints) -> Ints:

@@ -34,7 +34,7 @@ def clamp(value: Ints, lo: int, hi: int) -> Ints:
 
 def requant(acc: Ints, mult: Ints | int) -> Ints:
     """Equation (1): (acc * mult + 2^31) >> 32, the one rounding of lnnc; SMMULR on a Cortex-M4."""
-    return (narrow(acc) * mult + (1 << 31)) >> 32
+    return np.asarray((narrow(acc) * mult + (1 << 31)) >> 32)
 
 
 def smlaw(a: Ints, b: Ints, c: Ints | int) -> Ints:
@@ -44,7 +44,7 @@ def smlaw(a: Ints, b: Ints, c: Ints | int) -> Ints:
 
 def rounded_shift(value: Ints, shift: int) -> Ints:
     """(value + 2^(shift - 1)) >> shift, or the value itself for shift 0."""
-    return (value + ((1 << shift) >> 1)) >> shift
+    return np.asarray((value + ((1 << shift) >> 1)) >> shift)
 
 
 def tanh_table() -> Ints:
@@ -58,7 +58,7 @@ def tanh_table() -> Ints:
     second = -2.0 * f * (1.0 - f * f)
     knots = np.round((f - h * h * second / 16.0) * 2**TANH_Q).astype(np.int64)
     knots[0] = 0  # odd symmetry: tanh(0) is exactly 0
-    return np.minimum(knots, 2**TANH_Q - 1)
+    return np.asarray(np.minimum(knots, 2**TANH_Q - 1))
 
 
 def tanh_q15(arg: Ints, table: Ints) -> Ints:
@@ -67,7 +67,7 @@ def tanh_q15(arg: Ints, table: Ints) -> Ints:
     index, part = size >> 11, size & 2047
     low = table[index]
     value = low + (((table[index + 1] - low) * part + 1024) >> 11)
-    return np.where(arg < 0, -value, value)
+    return np.asarray(np.where(arg < 0, -value, value))
 
 
 def rsqrt_q30(variance: Ints) -> tuple[Ints, Ints]:

@@ -26,9 +26,7 @@ _STATS = (
 )
 
 
-def stats(
-    x: Ints, n: int, inv_n: int, eps: int, eps_shift: int, gain: int, gain_shift: int
-) -> tuple[Ints, Ints]:
+def stats(x: Ints, n: int, inv_n: int, eps: int, eps_shift: int, gain: int, gain_shift: int) -> tuple[Ints, Ints]:
     """(scale, offset), each (batch, 1), with (scale * x[i] >> 16) + offset = unit * (x[i] - mean) / sigma.
 
     unit * n = gain * 2^(46 - gain_shift) is the fixed-point one of the result; inv_n = 2^31 / n. Equation (6).
@@ -36,7 +34,7 @@ def stats(
     total = narrow(x.sum(axis=1, keepdims=True))
     squares = (x * x).sum(axis=1, keepdims=True)
     y, pairs = rsqrt_q30(n * squares - total * total + (eps << eps_shift))
-    scale = np.array([[_scaled(gain, int(v), gain_shift - int(p))] for v, p in zip(y[:, 0], pairs[:, 0])])
+    scale = np.array([[_scaled(gain, int(v), gain_shift - int(p))] for v, p in zip(y[:, 0], pairs[:, 0], strict=True)])
     mean_q16 = narrow((total * inv_n + (1 << 14)) >> 15)
     return scale, narrow(-((scale * mean_q16) >> 32))
 
@@ -50,7 +48,7 @@ def _scaled(gain: int, y: int, shift: int) -> int:
 
 def unit_of(args: Args) -> float:
     """The fixed-point one that `stats` normalises to."""
-    return float(args["gain"]) * 2.0 ** (46 - args["gain_shift"]) / args["n"]
+    return float(float(args["gain"]) * 2.0 ** (46 - args["gain_shift"]) / args["n"])
 
 
 def _largest(args: Args) -> int:
@@ -112,9 +110,7 @@ _TAIL = (
 _BETA = Param("beta", "const", "int16", ("n",), -32_767, 32_767)
 
 
-@kernel(
-    *_STATS, _BETA, *_TAIL, Param("out", "out", "int16", ("n",)), check=_check_norm, fit=_fit, inplace="x"
-)
+@kernel(*_STATS, _BETA, *_TAIL, Param("out", "out", "int16", ("n",)), check=_check_norm, fit=_fit, inplace="x")
 def norm_s16(
     x: Ints, n: int, inv_n: int, eps: int, eps_shift: int, gain: int, gain_shift: int,
     beta: Ints, beta_shift: int, shift: int, lo: int, hi: int,
@@ -152,22 +148,14 @@ def norm_affine_s16(
 
     The general form, any sign of gamma. Equation (7b).
     """
-    value = _norm_affine(
-        x, n, inv_n, eps, eps_shift, gain, gain_shift, gamma, beta, beta_shift, shift, lo, hi
-    )
+    value = _norm_affine(x, n, inv_n, eps, eps_shift, gain, gain_shift, gamma, beta, beta_shift, shift, lo, hi)
     return (narrow(value, 16),)
 
 
-@kernel(
-    *_STATS, _GAMMA, _BETA, *_TAIL, Param("out", "out", "int32", ("n",)), check=_check_norm_affine, fit=_fit
-)
+@kernel(*_STATS, _GAMMA, _BETA, *_TAIL, Param("out", "out", "int32", ("n",)), check=_check_norm_affine, fit=_fit)
 def norm_affine_s32(
     x: Ints, n: int, inv_n: int, eps: int, eps_shift: int, gain: int, gain_shift: int,
     gamma: Ints, beta: Ints, beta_shift: int, shift: int, lo: int, hi: int,
 ) -> tuple[Ints, ...]:  # fmt: skip
     """As `norm_affine_s16`, keeping 32 bits: the arguments of a table."""
-    return (
-        _norm_affine(
-            x, n, inv_n, eps, eps_shift, gain, gain_shift, gamma, beta, beta_shift, shift, lo, hi
-        ),
-    )
+    return (_norm_affine(x, n, inv_n, eps, eps_shift, gain, gain_shift, gamma, beta, beta_shift, shift, lo, hi),)

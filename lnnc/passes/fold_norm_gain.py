@@ -46,15 +46,11 @@ def _rewrite(graph: Graph, norm: Norm, relu: Act | None, beta: Array, into_bias:
     Tensors whose values change get new names, so that a range recorded for the old one cannot be taken for it.
     """
     last = relu or norm
-    new: dict[str, Op] = {
-        norm.out: replace(norm, out=f"{norm.out}.unit", gamma=np.ones_like(norm.gamma), beta=beta)
-    }
+    new: dict[str, Op] = {norm.out: replace(norm, out=f"{norm.out}.unit", gamma=np.ones_like(norm.gamma), beta=beta)}
     if relu:
         new[relu.out] = replace(relu, out=f"{relu.out}.unit", x=f"{norm.out}.unit")
     for op in graph.users(last.out):
         assert isinstance(op, Linear)
         bias = op.bias + op.weight @ into_bias
-        new[op.out] = rename(
-            replace(op, weight=op.weight * norm.gamma, bias=bias), last.out, f"{last.out}.unit"
-        )
+        new[op.out] = rename(replace(op, weight=op.weight * norm.gamma, bias=bias), last.out, f"{last.out}.unit")
     return replace(graph, ops=tuple(new.get(op.out, op) for op in graph.ops))

@@ -42,9 +42,7 @@ def lower(graph: Graph, stats: dict[str, Stats], options: Options, where: str) -
     return verify_program(plan_memory(program))
 
 
-def _ports(
-    graph: Graph, stats: Stats, frac: int | None, is_input: bool, where: str
-) -> tuple[ProgramPort, ...]:
+def _ports(graph: Graph, stats: Stats, frac: int | None, is_input: bool, where: str) -> tuple[ProgramPort, ...]:
     option = "--input-frac" if is_input else "--output-frac"
     ports = graph.inputs if is_input else graph.outputs
     return tuple(port_format(port, stats, frac, option, where) for port in ports)

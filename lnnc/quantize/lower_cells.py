@@ -10,8 +10,8 @@ from lnnc.errors import LnncError
 from lnnc.ir.graph import Act, Add, Array, Euler, Linear
 from lnnc.kernels.euler import PRE_MAX
 from lnnc.kernels.fixed import A_MAX, ARG_Q, INT32_MAX, TANH_Q
-from lnnc.quantize.formats import HEADROOM, Format, activation, power_of_two, wide
 from lnnc.quantize.context import Lowering, affine, identifier
+from lnnc.quantize.formats import HEADROOM, Format, activation, power_of_two, wide
 from lnnc.quantize.lower_dense import dense
 
 STATE_Q_MAX = 14  # tanh in Q15 would touch 32,767

@@ -7,8 +7,8 @@ import numpy as np
 from lnnc.ir.graph import Act, Linear, Mean, Scale
 from lnnc.kernels.euler import PRE_MAX
 from lnnc.kernels.fixed import A_MAX, ARG_MAX, ARG_Q, INT32_MAX, TANH_Q
-from lnnc.quantize.formats import Format, activation
 from lnnc.quantize.context import Lowering, affine, identifier
+from lnnc.quantize.formats import Format, activation
 from lnnc.quantize.weights import quantize_linear
 
 HALF_ARGUMENT = {"tanh": 1.0, "sigmoid": 0.5}  # sigmoid(x) = (1 + tanh(x / 2)) / 2: its table argument is x / 2

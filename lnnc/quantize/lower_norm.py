@@ -10,8 +10,8 @@ import numpy as np
 from lnnc.errors import LnncError
 from lnnc.ir.graph import Array, Norm
 from lnnc.kernels.fixed import ARG_MAX, ARG_Q, INT32_MAX
-from lnnc.quantize.formats import Format, mantissa
 from lnnc.quantize.context import Lowering, identifier
+from lnnc.quantize.formats import Format, mantissa
 from lnnc.quantize.lower_dense import HALF_ARGUMENT, choose, lower_table
 
 B_MAX = 32_767

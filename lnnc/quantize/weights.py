@@ -45,7 +45,7 @@ def quantize_linear(
         q, b = _integers(weight, bias, x, scale, means)
         gain = x.scale * scale / out_scale
         shift = max(0, math.ceil(math.log2(float(gain.max())) + 1.0001))
-        bound = accumulator_bound(np.abs(q).astype(np.float64), b, x.lo, x.hi)
+        bound = accumulator_bound(q, b, x.lo, x.hi)
         over = bound > INT32_MAX >> min(shift, 31)
         if not over.any():
             mult = np.round(gain * 2.0 ** (32 - shift)).astype(np.int64)

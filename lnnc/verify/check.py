@@ -101,7 +101,7 @@ def expect(program: Program, group: Group) -> Trace:
 
 
 def records(group: Group, row: int) -> list[Record]:
-    """The harness records of one sequence: garbage in state and scratch first, ports at odd halfwords every other step."""
+    """The harness records of one sequence: garbage in state and scratch first, every other step at odd halfwords."""
     found: list[Record] = [Garbage()]
     for t, values in enumerate(group.inputs[row]):
         if t in group.resets:
@@ -209,7 +209,8 @@ def _first_layer(program: Program, group: Group, row: int, step: int, events: Se
             return f"layer '{call.src}' ({call.kernel}) wrote {len(got)} values, expected {len(array)}"
         if (got != array).any():
             index = int(np.flatnonzero(got != array)[0])
-            return f"first at layer '{call.src}' ({call.kernel}), element {index}: {got[index]}, expected {array[index]}"
+            where = f"layer '{call.src}' ({call.kernel}), element {index}"
+            return f"first at {where}: {got[index]}, expected {array[index]}"
     if len(expected) != len(traced):
         return f"{len(traced)} kernel calls ran, expected {len(expected)}"
     return ""

@@ -94,8 +94,8 @@ def port_limits(program: Program) -> tuple[Ints, Ints]:
     """Raw declared range of each input element; +-2^14 where none is declared."""
     bounds = []
     for p in program.inputs:
-        low, high = (p.lo, p.hi) if p.lo is not None and p.hi is not None else (-(2.0 ** (14 - p.frac)), 2.0 ** (14 - p.frac))
-        bounds += [(low, high)] * p.size
+        reach = 2.0 ** (14 - p.frac)
+        bounds += [(p.lo, p.hi) if p.lo is not None and p.hi is not None else (-reach, reach)] * p.size
     low_raw, high_raw = (to_raw(np.array(side), program.inputs) for side in zip(*bounds, strict=True))
     return low_raw, high_raw
 
@@ -117,11 +117,11 @@ def smooth_rows(program: Program, count: int, rng: np.random.Generator, length: 
     t = np.linspace(0.0, 1.0, n)
     start, slope, bend = rng.uniform(0.1, 0.9, (3, count, 1))
     curve = start + 0.5 * (slope - 0.5) * t + 0.3 * (bend - 0.5) * t * t + rng.normal(0.0, 0.005, (count, n))
-    return np.round(lows + np.clip(curve, 0.0, 1.0) * (highs - lows)).astype(np.int64)
+    return np.asarray(np.round(lows + np.clip(curve, 0.0, 1.0) * (highs - lows)), dtype=np.int64)
 
 
 def synthetic_golden(program: Program, seed: int = 1) -> Ints:
-    """Input steps for the self-test in the generated C, (steps, inputs): synthetic, so that nobody's data is shipped."""
+    """Input steps for the self-test in the generated C, (steps, inputs): synthetic, so that no data is shipped."""
     rng = np.random.default_rng(seed)
     n = program.input_size
     if program.warmup > 1:
@@ -131,5 +131,3 @@ def synthetic_golden(program: Program, seed: int = 1) -> Ints:
     count = max(2, min(6, 8192 // (n + program.output_size)))
     wild = rng.integers(*INT16, size=(count // 2, n), endpoint=True)
     return np.concatenate([smooth_rows(program, count - count // 2, rng), wild])
-
-
