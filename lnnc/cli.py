@@ -389,7 +389,7 @@ def demo(ctx: click.Context, folder: str, targets: str | None) -> None:
     say(f"{table['model']}\n")
     say(layers_text(table["layers"]) + "\n")
     for key, value in checkpoint.provenance.items():
-        say(f"{key}: {value}")
+        say(f"{key}: {value:.5g}" if isinstance(value, float) else f"{key}: {value}")
     say(f"\n{source}, {header.name}: {compiled.name}_step")
     for key, value in (table.get("measured") or {}).items():
         say(f"{key}: {value}")

@@ -140,6 +140,7 @@ def parse_checkpoint(document: Any, where: str) -> Checkpoint:
     tensors = _tensors(document["state_dict"], found)
     found.raise_if_any("see docs/checkpoint.md for the format, or import the weights again")
     calibration, ranges = _calibration(document["calibration"], found)
+    calibration = None if calibration is None else as_streams(calibration, architecture)
     provenance = document.get("provenance") or {}
     if not isinstance(provenance, Mapping) or not all(type(v) in (str, int, float, bool) for v in provenance.values()):
         found.add("provenance: expected a dictionary of texts and numbers")
@@ -331,6 +332,15 @@ def _check_widths(checkpoint: Checkpoint, found: Findings) -> None:
     found.faults.extend(calibration_faults(data, arch) or range_faults(checkpoint))
 
 
+def as_streams(data: Array, arch: Architecture) -> Array:
+    """Calibration of a stream model as (N, T, features): one stream (T, features), or rows (N, T) of one feature."""
+    if arch.mode != "stream" or data.ndim != 2:
+        return data
+    if data.shape[1] == arch.features:
+        return data[None]
+    return data[:, :, None] if arch.features == 1 else data
+
+
 def calibration_faults(data: Array, arch: Architecture) -> list[str]:
     """What is wrong with the shape of calibration inputs."""
     if arch.mode == "window":
@@ -339,6 +349,7 @@ def calibration_faults(data: Array, arch: Architecture) -> list[str]:
         if data.ndim != 2 or data.shape[1] != arch.width or not len(data):
             return [f"calibration: expected inputs of shape (N, {arch.width}), found {tuple(data.shape)}"]
         return []
+    data = as_streams(data, arch)
     if data.ndim != 3 or data.shape[2] != arch.features or data.shape[1] < arch.window or not len(data):
         want = f"(N, T >= {arch.window}, {arch.features})"
         return [f"calibration: expected streams of shape {want}, found {tuple(data.shape)}"]
@@ -363,3 +374,25 @@ def range_faults(checkpoint: Checkpoint) -> list[str]:
                 f"{low:g} ... {high:g} (it spans {part.min():.6g} ... {part.max():.6g}): another unit?"
             )
     return faults
+
+
+def checkpoint_document(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The document that `parse_checkpoint` reads back: plain types and float32 arrays."""
+    calibration: dict[str, Any]
+    if checkpoint.calibration is not None:
+        calibration = {"inputs": np.asarray(checkpoint.calibration, np.float32)}
+    else:
+        calibration = {"ranges": {name: dict(r) for name, r in (checkpoint.ranges or {}).items()}}
+    return {
+        **_plain(checkpoint.header()),
+        "state_dict": {name: np.asarray(array, np.float32) for name, array in checkpoint.tensors.items()},
+        "calibration": calibration,
+        "provenance": dict(checkpoint.provenance),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that every reader of weights_only files accepts them."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

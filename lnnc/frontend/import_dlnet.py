@@ -18,8 +18,9 @@ from lnnc.frontend.checkpoint import (
     Layer,
     PortSpec,
     calibration_faults,
+    checkpoint_document,
     finite,
-    range_faults,
+    parse_checkpoint,
 )
 from lnnc.frontend.dlnet import build_graph
 from lnnc.frontend.storage import read_document
@@ -56,7 +57,7 @@ def read_state_dict(path: str | Path) -> dict[str, Array]:
 
 
 def infer_architecture(
-    tensors: Mapping[str, Array], where: str, dt: float | None, steps: int | None, features: int, mode: str
+    tensors: Mapping[str, Array], where: str, dt: float, steps: int, features: int, mode: str
 ) -> Architecture:
     """Layers and shapes of a DLNet network from the names and shapes of its weights.
 
@@ -64,7 +65,7 @@ def infer_architecture(
     every block but the last, and a tanh the last block of the encoder.
 
     Raises:
-        LnncError: unknown or missing keys, and one question per fact that the weights cannot tell.
+        LnncError: unknown or missing keys.
     """
     found = Findings(where)
     recurrence = _recurrence(tensors, found)
@@ -81,17 +82,10 @@ def infer_architecture(
         "expected encoder.N, decoder.N (Linear or LayerNorm), dynamics.{w_diag,U,V or W.weight}, "
         "dynamics.{alpha,beta} and residual_weight, as model.state_dict() names them"
     )
-    if dt is None:
-        found.add(
-            "which time step was it trained with? A state_dict carries none: give --dt (the paper's students: 0.05)"
-        )
-    if steps is None:
-        found.add("how many Euler steps does it take? A state_dict carries none: give --steps (students: 1)")
     assert first is not None
     if first.shape[1] % features:
         found.add(f"--features {features} does not divide the {first.shape[1]} inputs of {encoder[0].key}")
     found.raise_if_any()
-    assert dt is not None and steps is not None
     cell = Dynamics("dynamics", recurrence, steps, dt, "mean")
     residual = "residual_weight" if "residual_weight" in tensors else ""
     return Architecture("dlnet", mode, first.shape[1] // features, features, encoder, cell, residual, decoder)
@@ -184,45 +178,42 @@ def import_dlnet(
     """
     where = str(path)
     tensors = read_state_dict(path)
+    arch = infer_architecture(tensors, where, dt or 1.0, steps or 1, features, mode)
+    _check_shapes(where, tensors, arch, port, unit)
+    data = calibration() if callable(calibration) else calibration
     found = Findings(where)
-    arch = None
-    try:
-        arch = infer_architecture(tensors, where, dt, steps, features, mode)
-    except LnncError as error:
-        if dt is not None and steps is not None:
-            raise
-        structural = infer_architecture(tensors, where, dt or 1.0, steps or 1, features, mode)  # the file first
-        _probe(where, tensors, structural, port, unit)
-        found.add(error.message)
-    if arch:
-        _probe(where, tensors, arch, port, unit)
-    if scaler is None:
-        found.add("which min/max scaler was it trained with? Give --scaler-min and --scaler-max, or --no-scaler")
-    if callable(calibration):
-        calibration = calibration()
-    if calibration is None:
-        found.add("no calibration: give --calibration X.npz with typical inputs in real units, (N, window)")
-    elif arch:
-        found.faults.extend(calibration_faults(calibration, arch))
-    if output is None:
-        found.add("where shall the checkpoint go? Give -o student.pt")
+    found.faults.extend(_questions(dt, steps, scaler, data, output))
+    if data is not None:
+        found.faults.extend(calibration_faults(data, arch))
     found.raise_if_any()
-    assert arch and scaler and calibration is not None
+    assert scaler and data is not None
     low, high = scaler
     if not (np.isfinite([low, high]).all() and low < high):
         raise LnncError(f"expected --scaler-min < --scaler-max, found {low}, {high}", where)
     limits = port_range or _default_range(low, high)
-    checkpoint = _assemble(where, tensors, arch, (port, unit, limits, low, high - low), calibration, provenance or {})
-    found.faults.extend(range_faults(checkpoint))
-    found.raise_if_any("give calibration data in the unit of the scaler, or declare the ports with --port-range")
-    return checkpoint
+    checkpoint = _assemble(where, tensors, arch, (port, unit, limits, low, high - low), data, provenance or {})
+    return parse_checkpoint(checkpoint_document(checkpoint), where)
+
+
+def _questions(
+    dt: float | None, steps: int | None, scaler: tuple[float, float] | None, data: Array | None, output: str | None
+) -> list[str]:
+    """What the weights cannot tell, and nobody has said yet."""
+    asked = (
+        (dt, "which time step was it trained with? A state_dict carries none: give --dt (the paper's students: 0.05)"),
+        (steps, "how many Euler steps does it take? A state_dict carries none: give --steps (the paper's students: 1)"),
+        (scaler, "which min/max scaler was it trained with? Give --scaler-min and --scaler-max, or --no-scaler"),
+        (data, "what are typical inputs? Give --calibration X.npz in real units, (N, window)"),
+        (output, "where shall the checkpoint go? Give -o student.pt"),
+    )
+    return [question for answer, question in asked if answer is None]
 
 
 def _default_range(low: float, high: float) -> tuple[float, float]:
     return (0.0, 1.5) if low >= 0 and high <= 1.5 else (low - (high - low), high + (high - low))
 
 
-def _probe(where: str, tensors: Mapping[str, Array], arch: Architecture, port: str, unit: str) -> None:
+def _check_shapes(where: str, tensors: Mapping[str, Array], arch: Architecture, port: str, unit: str) -> None:
     """Check every shape before options are asked for."""
     build_graph(_assemble(where, tensors, arch, (port, unit, None, 0.0, 1.0), None, {}))
 

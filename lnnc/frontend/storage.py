@@ -9,10 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lnnc.errors import LnncError
-from lnnc.frontend.checkpoint import Checkpoint, parse_checkpoint
+from lnnc.frontend.checkpoint import Checkpoint, checkpoint_document, parse_checkpoint
 
 _CALIBRATION = "calibration.inputs"
 
@@ -71,36 +69,15 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     elif file.suffix in (".pt", ".pth"):
         from lnnc.frontend.torch_storage import write_torch
 
-        write_atomically(file, lambda temporary: write_torch(_document(checkpoint), temporary))
+        write_atomically(file, lambda temporary: write_torch(checkpoint_document(checkpoint), temporary))
     else:
         raise LnncError(f"unknown suffix '{file.suffix}'", str(path), "use .pt or .safetensors")
-
-
-def _document(checkpoint: Checkpoint) -> dict[str, Any]:
-    calibration: dict[str, Any]
-    if checkpoint.calibration is not None:
-        calibration = {"inputs": np.asarray(checkpoint.calibration, np.float32)}
-    else:
-        calibration = {"ranges": {name: dict(r) for name, r in (checkpoint.ranges or {}).items()}}
-    return {
-        **_plain(checkpoint.header()),
-        "state_dict": {name: np.asarray(array, np.float32) for name, array in checkpoint.tensors.items()},
-        "calibration": calibration,
-        "provenance": dict(checkpoint.provenance),
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, so that every reader of weights_only files accepts them."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _write_safetensors(checkpoint: Checkpoint, temporary: Path) -> None:
     from safetensors.numpy import save_file
 
-    document = _document(checkpoint)
+    document = checkpoint_document(checkpoint)
     tensors = document.pop("state_dict")
     if "inputs" in document["calibration"]:
         tensors[_CALIBRATION] = document.pop("calibration")["inputs"]

@@ -1,0 +1,130 @@
+"""Every kernel of the registry: its record against its C, byte for byte. Nothing here is written for one kernel."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lnnc.codegen.c_text import kernel_texts
+from lnnc.kernels import KERNELS
+from lnnc.kernels.registry import Kernel
+from lnnc.resources import runtime_c
+from lnnc.verify.emulate import M4Machine, find_m4
+from lnnc.verify.host import HostMachine
+from lnnc.verify.kernel_cases import Case, draw_cases, expected, tells
+from lnnc.verify.kernel_run import build_kernels, compare, run_cases
+from lnnc.verify.machine import Machine
+
+RUNTIME = Path(__file__).resolve().parent.parent / "runtime_c"
+STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wcast-qual", "-Wundef")
+STRICT = (*STRICT, "-pedantic", "-Werror")
+QEMU = pytest.mark.needs("arm-none-eabi-gcc", "qemu-system-arm")
+ALL = tuple(KERNELS.values())
+CASES, SEED = 250, 1
+
+MACHINES = [
+    pytest.param(HostMachine(), "-O2", id="host", marks=pytest.mark.needs("cc")),
+    pytest.param(HostMachine(sanitize=True), "-O1", id="host-sanitized", marks=pytest.mark.needs("cc")),
+    pytest.param(HostMachine("clang"), "-O3", id="host-clang", marks=pytest.mark.needs("clang")),
+    pytest.param(M4Machine(), "-O2", id="m4", marks=QEMU),
+    pytest.param(M4Machine(trap_unaligned=False), "-Os", id="m4-size", marks=QEMU),
+]
+
+
+@cache
+def cases_of(name: str) -> tuple[tuple[Case, ...], float]:
+    cases, legal = draw_cases(KERNELS[name], CASES, SEED)
+    return tuple(cases), legal
+
+
+def run_all(machine: Machine, opt: str, cases: list[Case], workdir: Path) -> list[str]:
+    image = build_kernels(machine, ALL, workdir, flags=STRICT, opt=opt)
+    return compare(cases, run_cases(machine, image, ALL, cases))
+
+
+@pytest.mark.parametrize(("machine", "opt"), MACHINES)
+def test_c_agrees_with_every_record(machine: Machine, opt: str, tmp_path: Path) -> None:
+    cases = [case for kernel in ALL for case in cases_of(kernel.name)[0]]
+    found = run_all(machine, opt, cases, tmp_path)
+    assert not found, f"{len(found)} of {len(cases)} cases differ:\n" + "\n".join(text[:800] for text in found[:6])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 108))
+@pytest.mark.parametrize(("machine", "opt"), [MACHINES[1], MACHINES[3]])
+def test_c_agrees_with_every_record_at_length(machine: Machine, opt: str, seed: int, tmp_path: Path) -> None:
+    cases = [case for kernel in ALL for case in draw_cases(kernel, 1000, seed)[0]]
+    found = run_all(machine, opt, cases, tmp_path)
+    assert not found, f"{len(found)} of {len(cases)} cases differ:\n" + "\n".join(text[:800] for text in found[:6])
+
+
+@pytest.mark.parametrize("kernel", ALL, ids=lambda k: k.name)
+def test_cases_are_worth_running(kernel: Kernel) -> None:
+    """Most draws are legal, results are not all saturated, and both alignments and overlaps occur."""
+    cases, legal = cases_of(kernel.name)
+    assert legal > 0.6, f"{legal:.0%} of the draws are legal: see the record's `fit`"
+    assert sum(map(tells, cases)) > 0.3 * len(cases)
+    assert {case.odd for case in cases} == {True, False}
+    assert {case.in_place for case in cases} == ({True, False} if kernel.inplace else {False})
+    sizes = [value for case in cases for value in case.args.values() if np.ndim(value)]
+    assert {1, 2, 3} <= {value.size for value in sizes} and max(value.size for value in sizes) > 2000
+
+
+def test_the_same_seed_gives_the_same_cases() -> None:
+    one, other = (draw_cases(ALL[0], 5, 3)[0] for _ in range(2))
+    assert [expected(case) for case in one] == [expected(case) for case in other]
+    assert [case.label for case in one] == [case.label for case in other]
+
+
+# ---- the C files themselves --------------------------------------------------------------------
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"\s+", "", text)
+
+
+def functions() -> list[str]:
+    return sorted(path.stem.removeprefix("lnn_") for path in RUNTIME.glob("lnn_*.c"))
+
+
+@pytest.mark.parametrize("kernel", ALL, ids=lambda k: k.name)
+def test_prototype_is_the_records(kernel: Kernel) -> None:
+    """The C file defines exactly the function that the record declares: names, order and types of parameters."""
+    text = squeezed(runtime_c(f"lnn_{kernel.name}.c"))
+    assert squeezed(kernel.prototype()) + "{" in text, f"expected {kernel.prototype()}"
+
+
+def test_every_c_file_is_used() -> None:
+    """A file of the C runtime is a kernel, or a function that a kernel calls."""
+    assert set(KERNELS) <= set(functions())
+    used = "\n".join(kernel_texts(KERNELS, "lnn"))
+    for name in functions():
+        assert runtime_c(f"lnn_{name}.c").strip() in used, f"no kernel needs lnn_{name}.c"
+
+
+def test_a_c_file_holds_one_function() -> None:
+    for name in functions():
+        defined = re.findall(r"^static [^;(]*\blnn_(\w+)\(", runtime_c(f"lnn_{name}.c"), re.MULTILINE)
+        assert defined == [name]
+
+
+def test_equation_numbers_exist() -> None:
+    """An equation that a comment or a docstring cites stands in SEMANTICS.md, numbered at the end of its line."""
+    semantics = runtime_c("SEMANTICS.md")
+    cited = {
+        number: name
+        for name in functions()
+        for number in re.findall(r"\((\d+[a-z]?)\)", runtime_c(f"lnn_{name}.c").partition("*/")[0])
+    }
+    cited |= {
+        number: path.name
+        for path in (RUNTIME.parent / "lnnc" / "kernels").glob("*.py")
+        for number in re.findall(r"[Ee]quation \((\d+[a-z]?)\)", path.read_text(encoding="utf-8"))
+    }
+    assert len(cited) >= 11
+    missing = {number: name for number, name in cited.items() if f"({number})" not in semantics}
+    assert not missing, f"SEMANTICS.md has no such equations: {missing}"
