@@ -21,6 +21,7 @@ from lnnc.verify.machine import Machine
 
 _TAKE = {"in": "take_input", "const": "take_input", "inout": "take_inout", "out": "take_output"}
 _STATUS = {1: "wrote before an array", 2: "wrote after an array", 3: "changed an input"}
+_INPUT_MAX = 12_000_000  # bytes; the Cortex-M4's input area holds 16 MB
 
 
 def amalgamated(kernels: Iterable[Kernel]) -> str:
@@ -73,12 +74,6 @@ def build_kernels(
     return machine.build(sources, workdir, (), flags, opt)
 
 
-def encode_cases(kernels: Sequence[Kernel], cases: Iterable[Case]) -> bytes:
-    """The harness input for these cases."""
-    numbers = {kernel.name: i for i, kernel in enumerate(kernels)}
-    return b"".join(_encode(numbers[case.kernel.name], case) for case in cases)
-
-
 def _encode(number: int, case: Case) -> bytes:
     parts = [struct.pack("<BBBB", number, case.odd, case.in_place, 0)]
     for p in case.kernel.params:
@@ -102,15 +97,32 @@ def run_cases(machine: Machine, image: Path, kernels: Sequence[Kernel], cases: S
     Raises:
         LnncError: crash, sanitizer report, or output that does not follow the protocol.
     """
-    output = machine.run(image, encode_cases(kernels, cases), timeout=300)
     found: list[Result | str] = []
-    at = 0
-    for case in cases:
-        result, at = _decode(output, at, case)
-        found.append(result)
-    if at != len(output):
-        raise LnncError(f"{machine.name}: {len(output)} bytes came back, expected {at}")
+    for batch, data in _batches(kernels, cases):
+        output = machine.run(image, data, timeout=300)
+        at = 0
+        for case in batch:
+            result, at = _decode(output, at, case)
+            found.append(result)
+        if at != len(output):
+            raise LnncError(f"{machine.name}: {len(output)} bytes came back, expected {at}")
     return found
+
+
+def _batches(kernels: Sequence[Kernel], cases: Iterable[Case]) -> Iterable[tuple[list[Case], bytes]]:
+    """The cases in runs whose input fits a machine's memory."""
+    numbers = {kernel.name: i for i, kernel in enumerate(kernels)}
+    batch: list[Case] = []
+    data = bytearray()
+    for case in cases:
+        record = _encode(numbers[case.kernel.name], case)
+        if batch and len(data) + len(record) > _INPUT_MAX:
+            yield batch, bytes(data)
+            batch, data = [], bytearray()
+        batch.append(case)
+        data += record
+    if batch:
+        yield batch, bytes(data)
 
 
 def _decode(output: bytes, at: int, case: Case) -> tuple[Result | str, int]:
