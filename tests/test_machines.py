@@ -15,8 +15,8 @@ from lnnc.verify.host import HostMachine, find_host
 from lnnc.verify.machine import Machine
 from lnnc.verify.model_run import Event, Garbage, Record, Reset, Step
 
-STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wcast-qual", "-Wundef")
-STRICT = (*STRICT, "-pedantic", "-Werror")
+WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wcast-qual", "-Wundef")
+STRICT = (*WARNINGS, "-pedantic", "-Werror")
 
 # Sums of squares over samples of three; the first two samples only fill it.
 TINY_H = """\
@@ -154,9 +154,7 @@ def test_machine_runs_the_model(machine: Machine, trace: bool, tmp_path: Path) -
 def test_any_optimisation_level(machine: Machine, opt: str, tmp_path: Path) -> None:
     image = model_run.build_model(machine, TINY_C, TINY_H, "tiny", tmp_path, opt=opt, flags=STRICT)
     output = machine.run(image, model_run.encode_records([Reset(), Step(np.array([1, 2, 3]))]))
-    assert_same(
-        model_run.decode_output(output, 2, STATE_BYTES), meaning([Reset(), Step(np.array([1, 2, 3]))], False)
-    )
+    assert_same(model_run.decode_output(output, 2, STATE_BYTES), meaning([Reset(), Step(np.array([1, 2, 3]))], False))
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -164,9 +162,7 @@ def test_output_larger_than_the_buffers(machine: Machine, tmp_path: Path) -> Non
     windows = np.random.default_rng(2).integers(-999, 999, (20_000, 3), dtype=np.int16)
     odd = np.arange(len(windows)) % 3 == 0
     image = model_run.build_model(machine, TINY_C, TINY_H, "tiny", tmp_path)
-    steps = model_run.decode_windows(
-        machine.run(image, model_run.encode_windows(windows, odd)), 2, STATE_BYTES
-    )
+    steps = model_run.decode_windows(machine.run(image, model_run.encode_windows(windows, odd)), 2, STATE_BYTES)
     assert np.all(steps.ret == 2)
     assert np.all(steps.out == model_run.SENTINEL)
     totals = steps.state[:, :4].copy().view("<i4")[:, 0]
@@ -256,9 +252,7 @@ ODD_PAIR = """{
         pytest.param(M4Machine(), ODD_PAIR, id="odd-ldrd", marks=QEMU),
         pytest.param(M4Machine(trap_unaligned=False), ODD_PAIR, id="odd-ldrd-untrapped", marks=QEMU),
         pytest.param(M4Machine(), '__asm volatile("udf #0");', id="undefined", marks=QEMU),
-        pytest.param(
-            M4Machine(emulator="unicorn"), '__asm volatile("udf #0");', id="undefined-unicorn", marks=UNICORN
-        ),
+        pytest.param(M4Machine(emulator="unicorn"), '__asm volatile("udf #0");', id="undefined-unicorn", marks=UNICORN),
     ],
 )
 def test_processor_faults_are_reported(machine: Machine, fault: str, tmp_path: Path) -> None:

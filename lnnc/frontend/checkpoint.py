@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 
 from lnnc.errors import Findings, LnncError
+from lnnc.frontend.fields import finite, get, interval, is_number, plain, range_entry, shown, text
 from lnnc.ir.graph import Array, Port
 
 FORMAT = "lnnc-checkpoint"
 VERSION = 1
 OPS = ("linear", "norm", "relu", "tanh", "sigmoid")
 WIDTH_MAX = 8192
-RANGE_KEYS = ("min", "max", "mean", "percentile", "means")
+LAYERS_MAX = 256
+STEPS_MAX, DT_MAX = 10_000, 100
+PORT_MIN, PORT_MAX = 1e-6, 1e9  # what an int16 port of -15 ... 30 fraction bits can resolve and hold
 
 
 @dataclass(frozen=True)
@@ -153,19 +156,13 @@ def parse_checkpoint(document: Any, where: str) -> Checkpoint:
 
 def _check_envelope(document: Any, where: str) -> None:
     if not isinstance(document, Mapping):
-        raise LnncError(f"expected a dictionary, found {type(document).__name__}", where)
-    if document.get("format") != FORMAT:
-        if any(isinstance(value, np.ndarray) for value in document.values()):
-            raise LnncError(
-                "this is a bare state_dict: it carries no architecture, time step, scaling or calibration",
-                where,
-                f"lnnc import dlnet {where} --dt ... --steps ... --scaler-min ... --scaler-max ... "
-                "--calibration X.npz -o student.pt",
-            )
-        raise LnncError(f'expected "format": "{FORMAT}", found {document.get("format")!r}', where)
-    if document.get("version") != VERSION:
+        raise LnncError(f"expected a dictionary, found {_kind(document)}", where, "see docs/checkpoint.md")
+    version, form = document.get("version"), document.get("format")
+    if not isinstance(form, str) or form != FORMAT:
+        raise _not_a_checkpoint(document, where)
+    if type(version) is not int or version != VERSION:
         raise LnncError(
-            f"checkpoint version {document.get('version')!r}; this lnnc reads version {VERSION}",
+            f"checkpoint version {shown(version)}; this lnnc reads version {VERSION}",
             where,
             "install the lnnc that wrote it, or import the weights again",
         )
@@ -180,100 +177,122 @@ def _check_envelope(document: Any, where: str) -> None:
     )
 
 
-def _get(table: Mapping[str, Any], key: str, kind: type | tuple[type, ...], label: str, found: Findings) -> Any:
-    """A typed value, or a noted fault and a harmless stand-in."""
-    value = table.get(key)
-    kinds = kind if isinstance(kind, tuple) else (kind,)
-    if isinstance(value, bool) or not isinstance(value, kinds):
-        found.add(f"{label}.{key}: expected {' or '.join(k.__name__ for k in kinds)}, found {value!r}")
-        return {str: "", int: 1, float: 1.0, list: [], tuple: ()}.get(kinds[0], {})
-    return value
+def _kind(value: Any) -> str:
+    return "a single tensor" if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def _not_a_checkpoint(document: Mapping[Any, Any], where: str) -> LnncError:
+    """Why a dictionary is no checkpoint: usually it holds only weights, bare or nested."""
+    tables = [document, *(value for value in document.values() if isinstance(value, Mapping))]
+    if any(isinstance(value, np.ndarray) for table in tables for value in table.values()):
+        return LnncError(
+            "this is a bare state_dict: it carries no architecture, time step, scaling or calibration",
+            where,
+            f"lnnc import dlnet {where} --dt ... --steps ... --scaler-min ... --scaler-max ... "
+            "--calibration X.npz -o student.pt",
+        )
+    found = f'found {shown(document["format"])}' if "format" in document else "found no such key"
+    return LnncError(f'expected "format": "{FORMAT}", {found}', where, "see docs/checkpoint.md")
 
 
 def _layers(value: Any, label: str, found: Findings) -> tuple[Layer, ...]:
-    layers = []
-    for index, item in enumerate(value if isinstance(value, list | tuple) else ()):
-        name = f"{label}[{index}]"
-        if not isinstance(item, Mapping) or item.get("op") not in OPS:
-            found.add(f"{name}: expected an op of {', '.join(OPS)}, found {item!r}")
-            continue
-        key = _get(item, "key", str, name, found) if item["op"] in ("linear", "norm") else ""
-        epsilon = item.get("epsilon", 1e-5)
-        if not isinstance(epsilon, float | int) or not 0 < epsilon < 1:
-            found.add(f"{name}.epsilon: expected a number in (0, 1), found {epsilon!r}")
-            epsilon = 1e-5
-        layers.append(Layer(str(item["op"]), key, float(epsilon)))
-    return tuple(layers)
+    if value is not None and not isinstance(value, list | tuple) or len(value or ()) > LAYERS_MAX:
+        found.add(f"{label}: expected a list of at most {LAYERS_MAX} layers, found {shown(value)}")
+        return ()
+    layers = (_layer(item, f"{label}[{index}]", found) for index, item in enumerate(value or ()))
+    return tuple(layer for layer in layers if layer)
+
+
+def _layer(item: Any, label: str, found: Findings) -> Layer | None:
+    op = item.get("op") if isinstance(item, Mapping) else None
+    if not isinstance(op, str) or op not in OPS:
+        found.add(f"{label}: expected an op of {', '.join(OPS)}, found {shown(item)}")
+        return None
+    key = get(item, "key", str, label, found) if op in ("linear", "norm") else ""
+    epsilon = item.get("epsilon", 1e-5)
+    if not is_number(epsilon) or not 0 < epsilon < 1:
+        found.add(f"{label}.epsilon: expected a number in (0, 1), found {shown(epsilon)}")
+        epsilon = 1e-5
+    return Layer(op, key, float(epsilon))
+
+
+def _table(value: Any, label: str, found: Findings) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    found.add(f"{label}: expected a dictionary, found {shown(value)}")
+    return {}
+
+
+def _choice(value: Any, choices: tuple[str, ...], label: str, found: Findings) -> str:
+    if isinstance(value, str) and value in choices:
+        return value
+    expected = " or ".join(f'"{choice}"' for choice in choices)
+    found.add(f"{label}: expected {expected}, found {shown(value)}")
+    return choices[0]
 
 
 def _architecture(value: Any, found: Findings) -> Architecture:
-    table = value if isinstance(value, Mapping) else {}
     label = "architecture"
-    family = _get(table, "family", str, label, found)
-    mode = _get(table, "mode", str, label, found)
-    window = _get(table, "window", int, label, found)
-    features = _get(table, "features", int, label, found)
-    if family != "dlnet":
-        found.add(f'architecture.family: expected "dlnet", found {family!r}')
-    if mode not in ("window", "stream"):
-        found.add(f'architecture.mode: expected "window" or "stream", found {mode!r}')
+    table = _table(value, label, found)
+    family = _choice(table.get("family"), ("dlnet",), f"{label}.family", found)
+    mode = _choice(table.get("mode"), ("window", "stream"), f"{label}.mode", found)
+    window = get(table, "window", int, label, found)
+    features = get(table, "features", int, label, found)
     if not (window > 0 and features > 0 and window * features <= WIDTH_MAX):
-        found.add(f"architecture: window * features must be 1 ... {WIDTH_MAX}, found {window} * {features}")
+        found.add(f"{label}: window * features must be 1 ... {WIDTH_MAX}, found {shown(window)} * {shown(features)}")
     dynamics = _dynamics(table.get("dynamics"), found)
-    residual = table.get("residual") or ""
+    residual = "" if table.get("residual") is None else get(table, "residual", str, label, found)
     if residual and dynamics is None:
-        found.add("architecture.residual: there is no liquid neuron to go round")
+        found.add(f"{label}.residual: there is no liquid neuron to go round")
     encoder = _layers(table.get("encoder"), f"{label}.encoder", found)
     decoder = _layers(table.get("decoder"), f"{label}.decoder", found)
     if not encoder and not decoder and dynamics is None:
-        found.add("architecture: no layers (expected encoder, dynamics, decoder)")
-    return Architecture(family, mode, window, features, encoder, dynamics, str(residual), decoder)
+        found.add(f"{label}: no layers (expected encoder, dynamics, decoder)")
+    return Architecture(family, mode, window, features, encoder, dynamics, residual, decoder)
 
 
 def _dynamics(value: Any, found: Findings) -> Dynamics | None:
     if value is None:
         return None
-    table, label = (value if isinstance(value, Mapping) else {}), "architecture.dynamics"
-    key = _get(table, "key", str, label, found)
-    recurrence = _get(table, "recurrence", str, label, found)
-    steps = _get(table, "steps", int, label, found)
-    dt = float(_get(table, "dt", (float, int), label, found))
-    drive = table.get("drive", "mean")
-    if recurrence not in ("full", "low_rank"):
-        found.add(f'{label}.recurrence: expected "full" or "low_rank", found {recurrence!r}')
-    if not 1 <= steps <= 10_000:
-        found.add(f"{label}.steps: expected 1 ... 10000, found {steps}")
-    if not (math.isfinite(dt) and 0 < dt <= 100):
-        found.add(f"{label}.dt: expected a time step in (0, 100], found {dt}")
-    if drive not in ("mean", "none"):
-        found.add(f'{label}.drive: expected "mean" or "none", found {drive!r}')
-    return Dynamics(key, recurrence, steps, dt, str(drive))
+    label = "architecture.dynamics"
+    table = _table(value, label, found)
+    key = get(table, "key", str, label, found)
+    recurrence = _choice(table.get("recurrence"), ("full", "low_rank"), f"{label}.recurrence", found)
+    drive = _choice(table.get("drive", "mean"), ("mean", "none"), f"{label}.drive", found)
+    steps = get(table, "steps", int, label, found)
+    dt = float(get(table, "dt", float, label, found))
+    if not 1 <= steps <= STEPS_MAX:
+        found.add(f"{label}.steps: expected 1 ... {STEPS_MAX}, found {shown(steps)}")
+    if not 0 < dt <= DT_MAX:
+        found.add(f"{label}.dt: expected a time step in (0, {DT_MAX}], found {dt}")
+    return Dynamics(key, recurrence, steps, dt, drive)
 
 
 def _ports(value: Any, label: str, found: Findings) -> tuple[PortSpec, ...]:
     items = value if isinstance(value, list | tuple) else ()
-    if not items:
-        found.add(f"{label}: expected a list of ports, found {value!r}")
+    if not items or len(items) > WIDTH_MAX:
+        found.add(f"{label}: expected a list of ports, found {shown(value)}")
+        return ()
     return tuple(_port(item, f"{label}[{i}]", found) for i, item in enumerate(items))
 
 
 def _port(item: Any, label: str, found: Findings) -> PortSpec:
-    table = item if isinstance(item, Mapping) else {}
-    size = _get(table, "size", int, label, found)
+    table = _table(item, label, found)
+    size = get(table, "size", int, label, found)
     offset, scale = table.get("offset", 0.0), table.get("scale", 1.0)
-    numbers = [offset, scale, *(table.get("range") or ())]
-    if not all(isinstance(n, float | int) and math.isfinite(n) for n in numbers) or scale == 0:
-        found.add(f"{label}: offset, scale and range must be finite numbers and scale not 0, found {numbers}")
+    if not is_number(offset) or not is_number(scale) or scale == 0:
+        found.add(f"{label}: offset and scale must be finite and scale not 0, found {shown(offset)}, {shown(scale)}")
         offset, scale = 0.0, 1.0
-    limits = table.get("range")
-    if limits is not None and not (len(limits) == 2 and limits[0] < limits[1]):
-        found.add(f"{label}.range: expected [low, high], found {limits!r}")
-        limits = None
-    if size < 1:
-        found.add(f"{label}.size: expected at least 1, found {size}")
-    name, unit = _get(table, "name", str, label, found), _get(table, "unit", str, label, found)
-    span = (float(limits[0]), float(limits[1])) if limits is not None else None
-    return PortSpec(name, size, unit, span, float(offset), float(scale))
+    limits = interval(table.get("range"), f"{label}.range", found)
+    if limits and not PORT_MIN <= max(map(abs, limits)) <= PORT_MAX:
+        found.add(
+            f"{label}.range: an int16 port holds magnitudes of {PORT_MIN:g} ... {PORT_MAX:g}, "
+            f"found {limits[0]:g} ... {limits[1]:g}: choose another unit"
+        )
+    if not 1 <= size <= WIDTH_MAX:
+        found.add(f"{label}.size: expected 1 ... {WIDTH_MAX}, found {shown(size)}")
+    name, unit = (text(table, key, label, found) for key in ("name", "unit"))
+    return PortSpec(name, size, unit, limits, float(offset), float(scale))
 
 
 def _tensors(value: Any, found: Findings) -> dict[str, Array]:
@@ -283,40 +302,20 @@ def _tensors(value: Any, found: Findings) -> dict[str, Array]:
     return {str(name): finite(array, str(name), found) for name, array in value.items()}
 
 
-def finite(value: Any, name: str, found: Findings) -> Array:
-    """A float64 array, or a noted fault: not numeric, NaN or Inf."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiu":
-        found.add(f"tensor '{name}': expected numbers, found {array.dtype}")
-        return np.zeros(array.shape)
-    array = array.astype(np.float64)
-    if not np.isfinite(array).all():
-        bad = np.argwhere(~np.isfinite(np.atleast_1d(array)))[0].tolist()
-        found.add(f"tensor '{name}': {np.count_nonzero(~np.isfinite(array))} NaN or Inf, the first at {bad}")
-        return np.zeros(array.shape)
-    return array
-
-
 def _calibration(value: Any, found: Findings) -> tuple[Array | None, dict[str, dict[str, Any]] | None]:
-    if not isinstance(value, Mapping) or ("inputs" not in value and "ranges" not in value):
-        found.add('calibration: expected {"inputs": tensor} or {"ranges": {...}}')
+    given = [key for key in ("inputs", "ranges") if isinstance(value, Mapping) and value.get(key) is not None]
+    if len(given) != 1:
+        what = "both" if given else shown(value)
+        found.add(f'calibration: expected {{"inputs": tensor}} or {{"ranges": {{...}}}}, found {what}')
         return None, None
-    if value.get("inputs") is not None:
+    if given == ["inputs"]:
         return finite(value["inputs"], "calibration.inputs", found), None
     ranges: dict[str, dict[str, Any]] = {}
-    for name, entry in dict(value["ranges"]).items():
-        table = dict(zip(("min", "max"), entry, strict=False)) if isinstance(entry, list | tuple) else entry
-        low, high = table.get("min"), table.get("max")
-        if not _ordered(low, high) or set(table) - set(RANGE_KEYS):
-            found.add(f"calibration.ranges['{name}']: expected min <= max, finite, found {entry!r:.80}")
-            continue
-        ranges[str(name)] = dict(table)
+    for name, entry in _table(value["ranges"], "calibration.ranges", found).items():
+        checked = range_entry(entry, f"calibration.ranges['{name}']", found)
+        if checked:
+            ranges[str(name)] = checked
     return None, ranges
-
-
-def _ordered(low: Any, high: Any) -> bool:
-    numeric = all(isinstance(v, float | int) and math.isfinite(v) for v in (low, high))
-    return numeric and bool(low <= high)
 
 
 def _check_widths(checkpoint: Checkpoint, found: Findings) -> None:

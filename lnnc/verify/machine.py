@@ -109,9 +109,7 @@ def run_process(
 ) -> subprocess.CompletedProcess[bytes]:
     """`subprocess.run` with captured output; LnncError when it cannot start or takes too long."""
     try:
-        return subprocess.run(
-            command, input=data, capture_output=True, timeout=timeout, cwd=cwd, env=env, check=False
-        )
+        return subprocess.run(command, input=data, capture_output=True, timeout=timeout, cwd=cwd, env=env, check=False)
     except subprocess.TimeoutExpired as late:
         raise LnncError(f"no end after {timeout:g} s{_so_far(late.stderr)}", where) from late
     except OSError as fault:

@@ -1,0 +1,244 @@
+"""Random networks: compiled, run on the host and on an emulated Cortex-M4, every byte equal to the reference.
+
+Building an image for each model would take most of the time, so some twenty models share one: each is compiled with
+its own copy of the model harness, and a dispatcher hands every model its records. What the models are is decided by
+the seed alone (tests/networks.py).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lnnc.errors import LnncError
+from lnnc.frontend.checkpoint import Checkpoint, parse_checkpoint
+from lnnc.ir.evaluate import evaluate
+from lnnc.ir.graph import Array
+from lnnc.pipeline import Compiled, Options, compile_model
+from lnnc.quantize.calibrate import shaped
+from lnnc.reference.interp import Machine as Reference
+from lnnc.reference.quantio import to_raw, to_real
+from lnnc.resources import firmware_text
+from lnnc.verify.check import expect, first_difference, observe, records, state_sizes
+from lnnc.verify.emulate import M4Machine
+from lnnc.verify.host import HostMachine
+from lnnc.verify.machine import Machine
+from lnnc.verify.model_run import encode_records
+from lnnc.verify.vectors import Group, make_groups
+from networks import Document, fresh_inputs, random_document
+
+PER_BATCH = 20
+BATCHES, SLOW_BATCHES = 11, 50
+REFUSED_MAX = 0.25  # of the networks drawn: beyond that the compiler refuses what it should take
+VECTORS = 24  # steps for each model, corners of the ports included
+OPTIMISATIONS = ("-O2", "-Os", "-O1", "-O3")
+
+RUN = """\
+#define harness_run run_{i}
+#define harness_trace trace_{i}
+#define LNN_HEADER "m{i}.h"
+#define LNN_MODEL m{i}
+#define LNN_MODEL_UPPER M{i}
+#include "model_harness.inc"
+#include "m{i}.inc"
+"""
+DISPATCH = """\
+#include "harness.h"
+{prototypes}
+static uint32_t word(const uint8_t *at)
+{{
+    return (uint32_t)at[0] | ((uint32_t)at[1] << 8) | ((uint32_t)at[2] << 16) | ((uint32_t)at[3] << 24);
+}}
+int harness_run(const uint8_t *input, uint32_t length)
+{{
+    static int (*const runs[])(const uint8_t *, uint32_t) = {{ {runs} }};
+    uint32_t at = 0u;
+    while (at < length) {{
+        const uint32_t bytes = word(input + at + 4u);
+        const int status = runs[word(input + at)](input + at + 8u, bytes);
+        if (status != HARNESS_OK)
+            return status;
+        at += 8u + bytes;
+    }}
+    return HARNESS_OK;
+}}
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One compiled network, where it came from, and the vectors to run on it."""
+
+    label: str
+    compiled: Compiled
+    groups: list[Group]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A machine whose output is known already: one model's part of a run of many."""
+
+    inner: Machine
+    output: bytes
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    def run(self, image: Path, data: bytes, timeout: float = 120) -> bytes:
+        return self.output
+
+
+def draw(seed: tuple[int, ...], count: int) -> tuple[list[Checkpoint], int]:
+    """`count` networks that compile in both widths, and how many were refused on the way."""
+    found: list[Checkpoint] = []
+    refused = attempt = 0
+    while len(found) < count:
+        checkpoint = parse_checkpoint(random_document(np.random.default_rng([*seed, attempt])), f"network {seed}")
+        attempt += 1
+        try:
+            for width in ("int16", "int8"):
+                compile_model(checkpoint, "m", Options(width))
+        except LnncError as error:  # anything else is a bug of ours and ends the test
+            assert "layer" in error.message, f"attempt {attempt - 1}: a refusal names the layer, not {error.message!r}"
+            refused += 1
+            continue
+        found.append(checkpoint)
+    return found, refused
+
+
+def cases(checkpoints: Sequence[Checkpoint], seed: int) -> list[Case]:
+    """Both widths of every network, with public names m0, m1, ..."""
+    made: list[Case] = []
+    for index, checkpoint in enumerate(checkpoints):
+        for width in ("int16", "int8"):
+            compiled = compile_model(checkpoint, f"m{len(made)}", Options(width))
+            data = None if checkpoint.calibration is None else shaped(checkpoint, checkpoint.calibration)
+            groups = make_groups(compiled.program, data, VECTORS, seed + index)
+            made.append(Case(f"network {index} of {checkpoint.where}, {width}", compiled, groups))
+    return made
+
+
+def build(machine: Machine, made: Sequence[Case], folder: Path, opt: str) -> Path:
+    """One image with every model."""
+    sources = {"model_harness.inc": firmware_text("harness/model_harness.c")}
+    for i, case in enumerate(made):
+        sources[f"m{i}.h"], sources[f"m{i}.inc"] = case.compiled.files.header, case.compiled.files.source
+        sources[f"run{i}.c"] = RUN.format(i=i)
+    count = range(len(made))
+    prototypes = "\n".join(f"int run_{i}(const uint8_t *input, uint32_t length);" for i in count)
+    sources["dispatch.c"] = DISPATCH.format(prototypes=prototypes, runs=", ".join(f"run_{i}" for i in count))
+    return machine.build(sources, folder, opt=opt)
+
+
+def output_bytes(case: Case, group: Group) -> int:
+    """What the harness writes for a group."""
+    size = state_sizes(case.compiled.program)[1]
+    sequences, steps = group.inputs.shape[:2]
+    step = 1 + 4 + 2 * case.compiled.program.output_size + size
+    return sequences * (steps * step + len(group.resets) * (1 + size))
+
+
+def check_all(machine: Machine, made: Sequence[Case], folder: Path, opt: str) -> int:
+    """Run every case on a machine; returns the bytes compared. Fails with the first difference."""
+    image = build(machine, made, folder, opt)
+    blobs = [encode_records(r for row in range(len(g.inputs)) for r in records(g, row)) for c in made for g in c.groups]
+    owners = [(i, g) for i, case in enumerate(made) for g in case.groups]
+    data = b"".join(struct.pack("<II", i, len(b)) + b for (i, _), b in zip(owners, blobs, strict=True))
+    output = machine.run(image, data, timeout=300)
+    at = compared = 0
+    for i, group in owners:
+        end = at + output_bytes(made[i], group)
+        program = made[i].compiled.program
+        want, got = expect(program, group), observe(program, Replay(machine, output[at:end]), image, group)
+        difference = first_difference(want, got)
+        assert difference is None, f"{made[i].label} on {machine.describe()} {opt}: vector, step {difference}"
+        compared += end - at
+        at = end
+    assert at == len(output)
+    return compared
+
+
+def verify_batch(seed: tuple[int, ...], count: int, tmp_path: Path, sanitize: bool) -> None:
+    checkpoints, refused = draw(seed, count)
+    assert refused <= REFUSED_MAX * (count + refused), f"{refused} networks were refused for {count} taken"
+    made = cases(checkpoints, seed[-1])
+    opt = OPTIMISATIONS[seed[-1] % len(OPTIMISATIONS)]
+    on_host = check_all(HostMachine(sanitize=sanitize), made, tmp_path / "host", "-O1" if sanitize else opt)
+    on_m4 = check_all(M4Machine(), made, tmp_path / "m4", opt)
+    assert on_host == on_m4 > 0
+
+
+NEEDS = pytest.mark.needs("cc", "arm-none-eabi-gcc", "qemu-system-arm")
+
+
+@NEEDS
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_random_networks_equal_the_reference(batch: int, tmp_path: Path) -> None:
+    verify_batch((1, batch), PER_BATCH, tmp_path, sanitize=batch == BATCHES - 1)
+
+
+@pytest.mark.slow
+@NEEDS
+@pytest.mark.parametrize("batch", range(SLOW_BATCHES))
+def test_a_thousand_random_networks(batch: int, tmp_path: Path) -> None:
+    verify_batch((2, batch), PER_BATCH, tmp_path, sanitize=batch % 5 == 0)
+
+
+# --- closeness to float ---
+
+
+def real_outputs(compiled: Compiled, data: Array) -> Array:
+    """Outputs of the reference in real units: a row per window of a window model, per full window of a stream."""
+    program = compiled.program
+    samples = data[:, None, :] if data.ndim == 2 else data
+    machine, rows = Reference(program, len(samples)), []
+    for t in range(samples.shape[1]):
+        _, out = machine.step(to_raw(samples[:, t], program.inputs))
+        if out is not None:
+            rows.append(to_real(out, program.outputs))
+    return np.stack(rows, axis=1).reshape(-1, program.output_size)
+
+
+def error_of(document: Document, width: str, seed: int) -> float:
+    """The worst port's mean |error| as a part of the range that its values cover (of at least 64 units of the port)."""
+    checkpoint = parse_checkpoint(document, f"sane network {seed}")
+    compiled = compile_model(checkpoint, "m", Options(width))
+    data = shaped(checkpoint, fresh_inputs(document, np.random.default_rng([3, seed])))
+    want, got = evaluate(compiled.graph, data)[compiled.graph.result], real_outputs(compiled, data)
+    worst, start = 0.0, 0
+    for port in compiled.program.outputs:
+        part = slice(start, start + port.size)
+        start += port.size
+        covered = max(float(np.ptp(want[:, part])), 64.0 * 2.0**-port.frac)
+        worst = max(worst, float(np.abs(want[:, part] - got[:, part]).mean()) / covered)
+    return worst
+
+
+def check_closeness(width: str, seeds: range, typical: float, usual: float, limit: float) -> None:
+    """Median, 95th percentile and maximum over sane networks. None of them may be refused."""
+    documents = {seed: random_document(np.random.default_rng([4, seed]), sane=True) for seed in seeds}
+    errors = {seed: error_of(document, width, seed) for seed, document in documents.items()}
+    worst = sorted(errors, key=errors.__getitem__, reverse=True)[:5]
+    shown = ", ".join(f"network {seed}: {errors[seed]:.2%}" for seed in worst)
+    assert np.median(list(errors.values())) <= typical, shown
+    assert np.percentile(list(errors.values()), 95) <= usual, shown
+    assert errors[worst[0]] <= limit, shown
+
+
+@pytest.mark.parametrize(
+    ("width", "typical", "usual", "limit"), [("int16", 0.0015, 0.006, 0.05), ("int8", 0.003, 0.015, 0.06)]
+)
+def test_sane_networks_are_close_to_float(width: str, typical: float, usual: float, limit: float) -> None:
+    check_closeness(width, range(150), typical, usual, limit)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "usual", "limit"), [("int16", 0.006, 0.08), ("int8", 0.015, 0.1)])
+def test_a_thousand_sane_networks_are_close_to_float(width: str, usual: float, limit: float) -> None:
+    check_closeness(width, range(1000), 0.003, usual, limit)
