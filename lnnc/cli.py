@@ -30,19 +30,34 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         _complain("interrupted; nothing was left half-written")
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.exit(OK)
     sys.exit(code if isinstance(code, int) else OK)
 
 
 def _complain(text: str) -> None:
+    text = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)  # no terminal commands
     first, _, rest = text.partition("\n")
     click.echo(click.style("error: ", fg="red", bold=True) + first + (f"\n{rest}" if rest else ""), err=True)
 
 
 def say(text: str = "") -> None:
     """A line for people; click strips colour when the output is piped, NO_COLOR is honoured by `color`."""
-    click.echo(text, color=_color())
+    import errno
+
+    try:
+        click.echo(text, color=_color())
+        sys.stdout.flush()
+    except OSError as error:
+        _discard_output()  # what could not be written would be tried again at the end
+        if error.errno != errno.EPIPE:  # a reader that has seen enough, such as head, is no fault
+            raise LnncError(f"cannot write the output ({error.strerror})", "standard output") from error
+
+
+def _discard_output() -> None:
+    """Let the rest of the output go nowhere; the exit code still tells the result."""
+    import os
+
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _color() -> bool | None:
@@ -136,11 +151,12 @@ def compile_command(model: str, output: str, name: str | None, given: dict[str, 
 
     checkpoint = load_checkpoint(model)
     path = Path(output)
-    if not stop_after and path.suffix != ".c":
-        raise LnncError(f"expected a name that ends in .c, found '{output}'", "--output", "-o lnn.c")
-    compiled = compile_model(checkpoint, name or _name_from(path, stop_after), _options(given), path.stem)
+    if not stop_after:
+        check_generated_targets(path)
+    prefix = name if name is not None else _name_from(path, stop_after)
+    compiled = compile_model(checkpoint, prefix, _options(given), path.stem)
     if stop_after:
-        say(describe_stage(compiled, stop_after))
+        say(describe_stage(compiled, stop_after).rstrip("\n"))
         return
     written = write_files(compiled.files, path)
     from lnnc.codegen.emit import avr_refusal
@@ -150,6 +166,20 @@ def compile_command(model: str, output: str, name: str | None, given: dict[str, 
     say(memory(compiled.program))
     if refusal := avr_refusal(compiled.program):
         say(f"not for AVR: {refusal}")
+
+
+def check_generated_targets(source: Any) -> None:
+    """Refuse, before any work, to write where it cannot be done or over a file that lnnc did not generate."""
+    from lnnc.codegen.emit import read_manifest
+    from lnnc.frontend.storage import check_target
+
+    if source.suffix != ".c":
+        raise LnncError(f"expected a name that ends in .c, found '{source}'", "--output", "-o lnn.c")
+    for file in (source, source.with_suffix(".h"), source.with_name(f"{source.stem}_golden.h")):
+        target = check_target(file)
+        text = target.read_text(encoding="utf-8", errors="replace") if target.exists() else ""
+        if text.strip() and read_manifest(text) is None:
+            raise LnncError("exists, and lnnc did not generate it", str(file), "choose another name, or remove it")
 
 
 def _name_from(path: Any, stop_after: str | None) -> str:
@@ -165,7 +195,7 @@ def _name_from(path: Any, stop_after: str | None) -> str:
 @click.option(
     "--vectors", type=click.IntRange(1, 100_000), default=128, show_default=True, help="About how many steps."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random vectors.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random vectors.")
 @click.option(
     "--m4-route", type=click.Choice(["auto", "debian", "pip"]),
     help="Tools for m4: arm-none-eabi-gcc and QEMU (debian), ziglang and unicorn (pip), or what is here (auto).",
@@ -183,13 +213,36 @@ def verify(
     """
     from lnnc.pipeline import verify_model
 
-    on = [target.strip() for target in targets.split(",") if target.strip()]
+    on = _targets(targets)
+    if source and name is not None:
+        _check_same_name(source, name)
     with waiting("verifying"):
         reports = verify_model(
-            model, source, on, name=name or "lnn", options=_options(given) if given or not source else None,
+            model, source, on, name=_prefix(name), options=_options(given) if given or not source else None,
             vectors=vectors, seed=seed, route=m4_route,
         )  # fmt: skip
     ctx.exit(report_verification(on, reports))
+
+
+def _targets(text: str) -> list[str]:
+    """The machines of --on, each once."""
+    return list(dict.fromkeys(target.strip() for target in text.split(",") if target.strip()))
+
+
+def _prefix(name: str | None) -> str:
+    return "lnn" if name is None else name
+
+
+def _check_same_name(source: str, name: str) -> None:
+    """A generated file carries its prefix: another --name cannot be meant."""
+    from pathlib import Path
+
+    from lnnc.codegen.emit import read_manifest
+
+    text = Path(source).read_text(encoding="utf-8", errors="replace") if Path(source).is_file() else ""
+    carried = (read_manifest(text) or {}).get("name", name)
+    if carried != name:
+        raise LnncError(f"it was generated with --name {carried}, asked for {name}", source, "leave --name out")
 
 
 def report_verification(on: list[str], reports: list[Any]) -> int:
@@ -208,7 +261,7 @@ def report_verification(on: list[str], reports: list[Any]) -> int:
 
 @cli.command()
 @click.argument("model")
-@click.option("--data", required=True, help=".npz or .npy; the first array is read, in real units.")
+@click.option("--data", help=".npz or .npy; the first array is read, in real units.")
 @click.option(
     "--engine", type=click.Choice(["float", "reference", "host", "m4"]), default="reference", show_default=True
 )
@@ -217,7 +270,7 @@ def report_verification(on: list[str], reports: list[Any]) -> int:
 @click.option("--m4-route", type=click.Choice(["auto", "debian", "pip"]), help="Tools for m4, as in `lnnc verify`.")
 def run(
     model: str,
-    data: str,
+    data: str | None,
     engine: str,
     output: str | None,
     name: str | None,
@@ -240,13 +293,28 @@ def run(
     from lnnc.report.render import finite_summary
 
     checkpoint = load_checkpoint(model)
-    if output and Path(output).suffix != ".npz":
-        raise LnncError(f"expected a name that ends in .npz, found '{output}'", "--output", "-o Y.npz")
+    if data is None:
+        raise LnncError("which inputs shall it run on?", "--data", "give --data X.npz, its first array in real units")
+    if output is not None:
+        _check_result_target(output, data)
+    inputs = load_array(data)
     with waiting(f"running on {engine}"):
-        result = run_model(checkpoint, load_array(data), engine, name or "lnn", _options(given), data, m4_route)
-    if output:
+        result = run_model(checkpoint, inputs, engine, _prefix(name), _options(given), data, m4_route)
+    if output is not None:
         write_atomically(Path(output), lambda temporary: np.savez(temporary, output=result))
     say(f"{engine}: {finite_summary(result)}" + (f" -> {output} {tuple(result.shape)}" if output else ""))
+
+
+def _check_result_target(output: str, data: str) -> None:
+    """Refuse, before any work, a result that cannot be written or would replace the inputs."""
+    from pathlib import Path
+
+    from lnnc.frontend.storage import check_not_same, check_target
+
+    if Path(output).suffix != ".npz":
+        raise LnncError(f"expected a name that ends in .npz, found '{output}'", "--output", "-o Y.npz")
+    check_not_same(output, data, "the inputs")
+    check_target(Path(output))
 
 
 @cli.command()
@@ -261,7 +329,7 @@ def inspect(model: str, name: str | None, given: dict[str, Any], measure: bool, 
     from lnnc.pipeline import compile_model, inspection
     from lnnc.report import render
 
-    compiled = compile_model(model, name or "lnn", _options(given))
+    compiled = compile_model(model, _prefix(name), _options(given))
     table = inspection(compiled, measure)
     if as_json:
         say(json.dumps(table, indent=2))
@@ -295,11 +363,11 @@ def _span(_: click.Context, __: click.Parameter, value: str | None) -> tuple[flo
         return None
     low, _colon, high = value.partition(":")
     try:
-        if float(low) < float(high):
+        if -float("inf") < float(low) < float(high) < float("inf"):
             return float(low), float(high)
     except ValueError:
         pass
-    raise click.BadParameter(f"expected LOW:HIGH with LOW < HIGH, found {value!r}")
+    raise click.BadParameter(f"expected LOW:HIGH with LOW < HIGH, both finite, found {value!r}")
 
 
 @import_group.command("dlnet")
@@ -333,9 +401,13 @@ def import_dlnet_command(
         --calibration X.npz -o student.pt
     """
     from lnnc.frontend.import_dlnet import import_dlnet, load_array
-    from lnnc.frontend.storage import save_checkpoint
+    from lnnc.frontend.storage import check_checkpoint_target, save_checkpoint
     from lnnc.pipeline import with_ranges
 
+    if no_scaler and (scaler_min, scaler_max) != (None, None):
+        raise LnncError("it contradicts --scaler-min and --scaler-max", "--no-scaler", "give one or the other")
+    if output is not None:
+        check_checkpoint_target(output, weights, calibration)
     scaler = (0.0, 1.0) if no_scaler else (scaler_min, scaler_max)
     checkpoint = import_dlnet(
         weights, dt=dt, steps=steps, features=features, mode=mode, port=port, unit=unit, port_range=port_range,
@@ -384,6 +456,7 @@ def demo(ctx: click.Context, folder: str, targets: str | None) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LnncError(f"cannot create the folder ({error.strerror})", folder, "--out FOLDER") from error
+    check_generated_targets(Path(folder) / "soh.c")
     source, header, _ = write_files(compiled.files, Path(folder) / "soh.c")
     table = inspection(compiled, measure=True, optional=True)
     say(f"{table['model']}\n")
@@ -396,7 +469,7 @@ def demo(ctx: click.Context, folder: str, targets: str | None) -> None:
     if refusal := avr_refusal(compiled.program):
         say(f"not for AVR: {refusal}")
     say()
-    on = targets.split(",") if targets else _demo_targets()
+    on = _targets(targets) if targets else _demo_targets()
     with waiting("verifying"):
         reports = verify_model(checkpoint, source, on)
     ctx.exit(report_verification(on, reports))

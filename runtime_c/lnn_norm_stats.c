@@ -15,7 +15,7 @@ static void lnn_norm_stats(const int16_t *x, int32_t n, int32_t inv_n, int32_t e
     variance = (uint64_t)(n * squares - (int64_t)sum * sum) + ((uint64_t)eps << eps_shift);
     for (shift = gain_shift; (variance >> 62) == 0; shift--)
         variance <<= 2;
-    /* y = 1 / sqrt(u / 2^32) in Q30: a line within 12 %, then four Newton steps */
+    /* y = 1 / sqrt(u / 2^32) in Q30: a line within 13 %, then four Newton steps */
     u = variance >> 32;
     y = 2362232013u - ((u >> 2) + (u >> 4));
     for (step = 0; step < 4; step++)

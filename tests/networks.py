@@ -289,3 +289,89 @@ def _liquid(draft: _Draft, width: int) -> Document:
         "dt": draft.pick(0.05, 0.1, 1 / 9, 0.25, float(rng.uniform(0.01, 0.5))),
         "drive": draft.pick("mean", "mean", "none"),
     }  # fmt: skip
+
+
+# --- four small models that use every kernel between them ---
+
+
+def _chain(draft: _Draft, part: str, width: int, text: str) -> tuple[list[Document], int]:
+    """Layers from words: a number is a Linear layer of so many outputs, the rest are ops by name."""
+    layers: list[Document] = []
+    for index, word in enumerate(text.split()):
+        key = f"{part}.{index}"
+        if word.isdigit():
+            width = _linear(draft, key, width, int(word))
+        elif word == "norm":
+            _norm(draft, key, width)
+        layers.append({"op": "linear", "key": key} if word.isdigit() else {"op": word})
+        if word == "norm":
+            layers[-1].update(key=key, epsilon=1e-5)
+    return layers, width
+
+
+def _model(
+    seed: int, mode: str, window: int, inputs: list[Document], encoder: str, cell: Document, decoder: str,
+    outputs: list[Document],
+) -> Document:  # fmt: skip
+    draft = _Draft(np.random.default_rng(seed), sane=True)
+    features = sum(port["size"] for port in inputs) if mode == "stream" else 1
+    front, width = _chain(draft, "encoder", window * features, encoder)
+    dynamics = {**_liquid(draft, width), **cell} if cell else None
+    if cell.get("recurrence") == "low_rank":
+        for name, shape in (("w_diag", (width,)), ("U", (width, 2)), ("V", (width, 2))):
+            draft.put(f"dynamics.{name}", draft.rng.normal(0, 0.6, shape))
+        draft.tensors.pop("dynamics.W.weight", None)
+    elif cell:
+        for name in ("w_diag", "U", "V"):
+            draft.tensors.pop(f"dynamics.{name}", None)
+        draft.put("dynamics.W.weight", draft.rng.normal(0, 0.5, (width, width)))
+    if cell:
+        draft.put("residual_weight", 0.5)
+    back, width = _chain(draft, "decoder", width, decoder)
+    data = _calibration(draft, inputs, mode, window, features)
+    architecture = {
+        "family": "dlnet", "mode": mode, "window": window, "features": features, "encoder": front,
+        "dynamics": dynamics, "residual": "residual_weight" if cell else None, "decoder": back,
+    }  # fmt: skip
+    return {
+        "format": FORMAT, "version": VERSION, "architecture": architecture, "state_dict": draft.tensors,
+        "inputs": inputs, "outputs": outputs, "calibration": {"inputs": data.astype(np.float32)},
+        "provenance": {"made by": "tests/networks.py"},
+    }  # fmt: skip
+
+
+def _declared(name: str, size: int, limits: tuple[float, float] | None = None) -> Document:
+    _, symbol, center, spread = next(unit for unit in UNITS if unit[0] == name)
+    span = list(limits) if limits else None
+    return {"name": f"x_{name}", "size": size, "unit": symbol, "offset": center, "scale": spread, "range": span}
+
+
+def small_models() -> dict[str, tuple[Document, str]]:
+    """name -> (document, activations): a window, a stream, ports of several units, and layers in unusual order."""
+    soh = (0.0, 1.5)
+    full, low_rank = {"recurrence": "full", "steps": 1, "drive": "mean"}, {"recurrence": "low_rank", "drive": "mean"}
+    return {
+        "soh": (
+            _model(1, "window", 20, [_declared("soh", 20, soh)], "16 norm relu 4 norm tanh", full,
+                   "12 norm relu 8 norm relu 20", [_declared("soh", 20, soh)]), "int16",
+        ),
+        "flow": (
+            _model(2, "stream", 6, [_declared("celsius", 1), _declared("voltage", 1, (2.0, 4.5))], "8 norm tanh",
+                   {**low_rank, "steps": 3, "dt": 0.1}, "10 tanh 2", [_declared("voltage", 2)]), "int8",
+        ),
+        "mixed": (
+            _model(3, "window", 9, [_declared("temperature", 4, (250.0, 320.0)), _declared("current", 5, (0.0, 5e3))],
+                   "10 relu 6 sigmoid", {**low_rank, "steps": 2, "dt": 0.25, "drive": "mean"}, "norm 5",
+                   [_declared("temperature", 2), _declared("current", 3)]), "int16",
+        ),
+        "odd": (
+            _model(4, "window", 7, [_declared("angle", 7)], "norm relu tanh norm", {}, "sigmoid norm tanh relu",
+                   [_declared("angle", 7)]), "int8",
+        ),
+    }  # fmt: skip
+
+
+def large_model() -> Document:
+    """A model with a table that no AVR array can hold."""
+    port = _declared("soh", 120, (0.0, 1.5))
+    return _model(5, "window", 120, [port], "300 norm relu 4 tanh", {}, "2", [_declared("soh", 2)])

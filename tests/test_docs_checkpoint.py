@@ -14,6 +14,7 @@ import pytest
 
 from lnnc.errors import LnncError
 from lnnc.frontend import checkpoint as grammar
+from lnnc.frontend import fields
 from lnnc.frontend.dlnet import _RESERVED
 from lnnc.frontend.storage import load_checkpoint
 from lnnc.ir.evaluate import evaluate
@@ -81,11 +82,14 @@ def test_safetensors_needs_no_torch(saved: tuple[Path, dict[str, Any]]) -> None:
 
 def test_the_limits_are_those_of_the_code() -> None:
     assert grammar.WIDTH_MAX == ROWS_MAX == 8192
+    assert (fields.TEXT_MAX, fields.NUMBER_MAX) == (64, 1e15)
+    assert f"at most {grammar.LAYERS_MAX} layers" in TEXT
+    assert (grammar.STEPS_MAX, grammar.DT_MAX) == (10_000, 100)
     assert f'`"{grammar.FORMAT}"`' in TEXT
     assert f"The checkpoint, version {grammar.VERSION}" in TEXT
     assert f"`{' '.join(_RESERVED)}`" in TEXT
     assert all(f"`{op}`" in TEXT for op in grammar.OPS)
-    assert all(f"`{key}`" in TEXT for key in grammar.RANGE_KEYS)
+    assert all(f"`{key}`" in TEXT for key in fields.RANGE_KEYS)
 
 
 def test_a_pickled_module_is_refused_by_name(saved: tuple[Path, dict[str, Any]]) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from faults import BOTH, FAULTS, Fault, exactly
+from scalars import STATS
 
 from lnnc.codegen.c_text import rename
 from lnnc.errors import LnncError
@@ -32,104 +33,7 @@ from lnnc.verify.vectors import Group, make_groups
 
 pytestmark = pytest.mark.needs("cc")
 QEMU = pytest.mark.needs("arm-none-eabi-gcc", "qemu-system-arm")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One wrong place in C.
-
-    Attributes:
-        old, new: a pattern that matches once, and what stands there instead; runtime names begin with lnn_.
-        kernels: the kernels whose test must see it.
-        modes: the program checks, "window" and "stream", that must see it.
-        layer: what the report of those must name.
-    """
-
-    name: str
-    old: str
-    new: str
-    kernels: tuple[str, ...] = ()
-    modes: tuple[str, ...] = ()
-    layer: str = ""
-
-
-def exactly(text: str) -> str:
-    """A pattern for this text, whatever its line breaks."""
-    return r"\s+".join(re.escape(word) for word in text.split())
-
-
-BOTH = ("window", "stream")
-FAULTS = (
-    # arithmetic of the runtime
-    Fault(
-        "requant does not round", exactly("+ ((int64_t)1 << 31)) >> 32"), ") >> 32",
-        ("linear_s16", "linear_s32", "sum_s32", "affine_s16", "affine_s32", "muladd_s32"), BOTH,
-    ),
-    Fault("sign of the centre", exactly("lnn_clamp(x[i] - center"), "lnn_clamp(x[i] + center", ("center_s16",), BOTH, "'input'"),
-    Fault(
-        "ports saturate at 32,767", exactly("center, -32640, 32640"), "center, -32768, 32767", ("center_s16",), BOTH,
-        "'input'",
-    ),
-    Fault(
-        "clamp with its bounds swapped", exactly("value < lo ? lo : value > hi ? hi"), "value < hi ? hi : value > lo ? lo",
-        ("linear_s16", "tanh_s16", "norm_s16"), BOTH, "'input'",
-    ),
-    Fault(
-        "16-bit accumulator", r"(lnn_linear_s16\(const[^}]*)acc \+= \(int32_t\)LNN_S8\(weight\) \* x\[c\];",
-        r"\1acc = (int16_t)(acc + LNN_S8(weight) * x[c]);", ("linear_s16",), BOTH, "encoder.0",
-    ),
-    Fault(
-        "index of the table off by one", exactly("table + (size >> 11)"), "table + (size > 2047 ? (size >> 11) - 1 : 0)",
-        ("tanh_s16", "sigmoid_s16", "euler_s16"), BOTH, "encoder.tanh5",
-    ),
-    Fault("tanh is even", exactly("arg < 0 ? -value : value"), "value", ("tanh_s16", "euler_s16"), BOTH, "encoder.tanh5"),
-    Fault(
-        "shift of the sigmoid off by one", exactly("(value + half) >> (shift + 1)"), "(value + half) >> shift",
-        ("sigmoid_s16",), BOTH, "decoder.sigmoid4",
-    ),
-    Fault(
-        "Euler sum in 32 bits", r"int64_t sum = \(int64_t\)LNN_S32\(decay \+ i\)",
-        "int32_t sum = (int32_t)(uint32_t)LNN_S32(decay + i)", ("euler_s16",), BOTH, "dyn",
-    ),
-    Fault("Euler does not round", exactly("const int64_t half = (int64_t)1 << (shift - 1);"), "const int64_t half = 0;",
-          ("euler_s16",), BOTH, "dyn"),
-    Fault("no epsilon", exactly("+ ((uint64_t)eps << eps_shift)"), "+ 1u", ("norm_s16", "norm_affine_s16"), BOTH, "(norm_"),
-    Fault("three Newton steps", exactly("step < 4"), "step < 3", ("norm_affine_s32",), BOTH, "(norm_"),
-    Fault("mean not rounded", exactly("* inv_n + 16384)"), "* inv_n)", ("norm_affine_s32",)),
-    Fault("variance without the mean", exactly("- (int64_t)sum * sum"), "", ("norm_s16",), BOTH, "encoder.1"),
-    Fault(
-        "window moves by one value, not one sample", exactly("window[i + n]"), "window[i + 1]", ("push_s16",), ("stream",),
-        "'window'",
-    ),
-    Fault("missing counts below zero", exactly("if (missing[0] > 0)"), "", ("push_s16",), ("stream",)),
-    Fault("copy runs one too far", exactly("for (i = 0; i < n; i++) out[i] = x[i];"), "for (i = 0; i <= n; i++) out[i] = x[i];",
-          ("copy_s16",)),
-    Fault("add reads what it wrote", exactly("(int64_t)b_gain * b[i]"), "(int64_t)b_gain * out[i]", ("add_s16",), BOTH, "res"),
-    # what is printed for a model
-    Fault("ReLU lets -1 through", r"(lnn_norm_s16\([^;]*), 0,(\s+)32640,", r"\1, -1,\g<2>32640,", (), BOTH, "encoder.1"),
-    Fault(
-        "bias and multiplier exchanged", r"(lnn_encoder_3_)bias,(\s+)(lnn_encoder_3_)mult,", r"\1mult,\2\3bias,", (), BOTH,
-        "encoder.3",
-    ),
-    Fault(
-        "gamma and beta exchanged", r"(lnn_decoder_1_)gamma,(\s+)(lnn_decoder_1_)beta,", r"\1beta,\2\3gamma,", (), BOTH,
-        "decoder.1",
-    ),
-    Fault("one Euler step too few", exactly("for (step = 0; step < 3;"), "for (step = 0; step < 2;", (), BOTH, "dyn"),
-    Fault("one Euler step too many", exactly("for (step = 0; step < 3;"), "for (step = 0; step < 4;", (), BOTH),
-    Fault(
-        "state committed before its arguments", r"(?s)(    for \(step = 0; step < 3;[^\n]*\n)(.*?)(        /\* dyn: Euler step.*?)(    \}\n)",
-        r"\1\3\2\4", (), BOTH, "dyn",
-    ),
-    Fault("no drive", exactly("scratch->wide_a[0]"), "0", (), BOTH, "dyn"),
-    Fault("state starts elsewhere", r"lnn_copy_s16\(scratch->b, 8, scratch->a\);", "", (), BOTH, "dyn"),
-    Fault("residual the wrong way round", exactly("scratch->a, scratch->b, 8,"), "scratch->b, scratch->a, 8,", (), BOTH, "res"),
-    Fault("one weight flipped", r"(lnn_encoder_0_weight\[240\][^{]*\{\s*)(-?\d+)", r"\1 ~ \2", (), BOTH, "encoder.0"),
-    Fault("last bias off by one", r"(lnn_decoder_5_bias\[3\][^{]*\{[^}]*\d)(\s*\})", r"\1 + 4096\2", (), BOTH, "decoder.5"),
-    Fault("reset forgets that samples are missing", exactly("state->missing[0] = 12;"), "state->missing[0] = 11;", (), ("stream",)),
-    Fault("reset keeps the window", exactly("state->window[i] = 0;"), "(void)0;", (), ("stream",), "'window'"),
-    Fault("a step without its window", exactly("if (missing > 0)"), "if (missing > 1)", (), ("stream",)),
-)  # fmt: skip
+RECORDS = {**KERNELS, STATS.name: STATS}
 
 
 def apply(fault: Fault, text: str) -> str:
@@ -178,7 +82,9 @@ def document(mode: str) -> dict[str, Any]:
     ops = {"encoder": ("linear", "norm", "relu", "linear", "norm", "tanh"),
            "decoder": ("linear", "norm", "relu", "linear", "sigmoid", "linear")}  # fmt: skip
     layers = {
-        part: [{"op": op, "key": f"{part}.{i}"} if op in ("linear", "norm") else {"op": op} for i, op in enumerate(names)]
+        part: [
+            {"op": op, "key": f"{part}.{i}"} if op in ("linear", "norm") else {"op": op} for i, op in enumerate(names)
+        ]
         for part, names in ops.items()
     }
     port = {"unit": "1", "range": [-2.0, 4.0], "offset": 1.0, "scale": 1.5}
@@ -188,7 +94,8 @@ def document(mode: str) -> dict[str, Any]:
         "architecture": {"family": "dlnet", "mode": mode, "window": window, "features": features, **layers,
                          "dynamics": dynamics, "residual": "res"},
         "state_dict": state,
-        "inputs": [{"name": "x", "size": inputs.shape[-1], **port}], "outputs": [{"name": "y", "size": outputs, **port}],
+        "inputs": [{"name": "x", "size": inputs.shape[-1], **port}],
+        "outputs": [{"name": "y", "size": outputs, **port}],
         "calibration": {"inputs": inputs},
     }  # fmt: skip
 
@@ -207,16 +114,16 @@ def groups(mode: str) -> tuple[Group, ...]:
 
 @cache
 def cases(kernel: str) -> tuple[Case, ...]:
-    return tuple(draw_cases(KERNELS[kernel], 120, 9)[0])
+    return tuple(draw_cases(RECORDS[kernel], 120, 9)[0])
 
 
 def runtime_text(kernels: tuple[str, ...]) -> str:
-    return amalgamated([KERNELS[name] for name in kernels])
+    return amalgamated([RECORDS[name] for name in kernels])
 
 
 def kernel_net(kernels: tuple[str, ...], text: str, machine: Machine, folder: Path) -> dict[str, list[str]]:
     """What the differential test says of each kernel in this text."""
-    entries = [KERNELS[name] for name in kernels]
+    entries = [RECORDS[name] for name in kernels]
     image = build_kernels(machine, entries, folder, text, opt="-O1")
     return {k: compare(cases(k), run_cases(machine, image, entries, cases(k))) for k in kernels}
 
@@ -240,14 +147,14 @@ def in_model(fault: Fault) -> Callable[[str], str]:
 def test_unmodified_text_passes(tmp_path: Path) -> None:
     for mode in BOTH:
         assert program_net(mode, str, HostMachine()) == ""
-    every = tuple(KERNELS)
+    every = tuple(RECORDS)
     found = kernel_net(every, runtime_text(every), HostMachine(), tmp_path)
     assert found == {name: [] for name in every}
 
 
 def test_the_models_hold_every_kernel_that_a_fault_needs() -> None:
     used = {call.kernel for mode in BOTH for call in compiled(mode).program.calls()}
-    assert {kernel for fault in FAULTS for kernel in fault.kernels} - used <= {"affine_s16", "affine_s32"}
+    assert {kernel for fault in FAULTS for kernel in fault.kernels} - used <= {"affine_s16", "affine_s32", STATS.name}
 
 
 @pytest.mark.parametrize("fault", [f for f in FAULTS if f.kernels], ids=lambda f: f.name)

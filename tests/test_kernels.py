@@ -13,7 +13,7 @@ from lnnc.codegen.c_text import kernel_texts
 from lnnc.kernels import KERNELS
 from lnnc.kernels.registry import Kernel
 from lnnc.resources import runtime_c
-from lnnc.verify.emulate import M4Machine, find_m4
+from lnnc.verify.emulate import M4Machine
 from lnnc.verify.host import HostMachine
 from lnnc.verify.kernel_cases import Case, draw_cases, expected, tells
 from lnnc.verify.kernel_run import build_kernels, compare, run_cases
@@ -110,21 +110,3 @@ def test_a_c_file_holds_one_function() -> None:
     for name in functions():
         defined = re.findall(r"^static [^;(]*\blnn_(\w+)\(", runtime_c(f"lnn_{name}.c"), re.MULTILINE)
         assert defined == [name]
-
-
-def test_equation_numbers_exist() -> None:
-    """An equation that a comment or a docstring cites stands in SEMANTICS.md, numbered at the end of its line."""
-    semantics = runtime_c("SEMANTICS.md")
-    cited = {
-        number: name
-        for name in functions()
-        for number in re.findall(r"\((\d+[a-z]?)\)", runtime_c(f"lnn_{name}.c").partition("*/")[0])
-    }
-    cited |= {
-        number: path.name
-        for path in (RUNTIME.parent / "lnnc" / "kernels").glob("*.py")
-        for number in re.findall(r"[Ee]quation \((\d+[a-z]?)\)", path.read_text(encoding="utf-8"))
-    }
-    assert len(cited) >= 11
-    missing = {number: name for number, name in cited.items() if f"({number})" not in semantics}
-    assert not missing, f"SEMANTICS.md has no such equations: {missing}"

@@ -144,14 +144,21 @@ def parse_checkpoint(document: Any, where: str) -> Checkpoint:
     found.raise_if_any("see docs/checkpoint.md for the format, or import the weights again")
     calibration, ranges = _calibration(document["calibration"], found)
     calibration = None if calibration is None else as_streams(calibration, architecture)
-    provenance = document.get("provenance") or {}
-    if not isinstance(provenance, Mapping) or not all(type(v) in (str, int, float, bool) for v in provenance.values()):
-        found.add("provenance: expected a dictionary of texts and numbers")
-        provenance = {}
-    checkpoint = Checkpoint(where, architecture, inputs, outputs, tensors, calibration, ranges, dict(provenance))
-    _check_widths(checkpoint, found)
+    provenance = _provenance(document.get("provenance"), found)
     found.raise_if_any("see docs/checkpoint.md for the format, or import the weights again")
+    checkpoint = Checkpoint(where, architecture, inputs, outputs, tensors, calibration, ranges, provenance)
+    _check_widths(checkpoint, found)
+    found.raise_if_any("give calibration as the ports declare it: their width, their unit, their range")
     return checkpoint
+
+
+def _provenance(value: Any, found: Findings) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if isinstance(value, Mapping) and all(isinstance(k, str) and plain(v) for k, v in value.items()):
+        return dict(value)
+    found.add(f"provenance: expected a dictionary of texts and finite numbers, found {shown(value)}")
+    return {}
 
 
 def _check_envelope(document: Any, where: str) -> None:
@@ -191,12 +198,12 @@ def _not_a_checkpoint(document: Mapping[Any, Any], where: str) -> LnncError:
             f"lnnc import dlnet {where} --dt ... --steps ... --scaler-min ... --scaler-max ... "
             "--calibration X.npz -o student.pt",
         )
-    found = f'found {shown(document["format"])}' if "format" in document else "found no such key"
+    found = f"found {shown(document['format'])}" if "format" in document else "found no such key"
     return LnncError(f'expected "format": "{FORMAT}", {found}', where, "see docs/checkpoint.md")
 
 
 def _layers(value: Any, label: str, found: Findings) -> tuple[Layer, ...]:
-    if value is not None and not isinstance(value, list | tuple) or len(value or ()) > LAYERS_MAX:
+    if (value is not None and not isinstance(value, list | tuple)) or len(value or ()) > LAYERS_MAX:
         found.add(f"{label}: expected a list of at most {LAYERS_MAX} layers, found {shown(value)}")
         return ()
     layers = (_layer(item, f"{label}[{index}]", found) for index, item in enumerate(value or ()))
@@ -299,6 +306,9 @@ def _tensors(value: Any, found: Findings) -> dict[str, Array]:
     if not isinstance(value, Mapping):
         found.add(f"state_dict: expected a dictionary of tensors, found {type(value).__name__}")
         return {}
+    for name in value:
+        if not isinstance(name, str):
+            found.add(f"state_dict: expected texts as keys, found {shown(name)}")
     return {str(name): finite(array, str(name), found) for name, array in value.items()}
 
 
@@ -325,10 +335,10 @@ def _check_widths(checkpoint: Checkpoint, found: Findings) -> None:
     total = sum(port.size for port in checkpoint.inputs)
     if total != expected:
         found.add(f"inputs: the ports hold {total} values, the {arch.mode} model takes {expected}")
-    data = checkpoint.calibration
-    if data is None:
         return
-    found.faults.extend(calibration_faults(data, arch) or range_faults(checkpoint))
+    data = checkpoint.calibration
+    if data is not None:
+        found.faults.extend(calibration_faults(data, arch) or range_faults(checkpoint))
 
 
 def as_streams(data: Array, arch: Architecture) -> Array:
@@ -343,11 +353,10 @@ def as_streams(data: Array, arch: Architecture) -> Array:
 def calibration_faults(data: Array, arch: Architecture) -> list[str]:
     """What is wrong with the shape of calibration inputs."""
     if arch.mode == "window":
-        if data.ndim == 3 and data.shape[1] * data.shape[2] == arch.width:
+        if len(data.shape) > 1 and len(data) and data.shape[1:] in ((arch.width,), (arch.window, arch.features)):
             return []
-        if data.ndim != 2 or data.shape[1] != arch.width or not len(data):
-            return [f"calibration: expected inputs of shape (N, {arch.width}), found {tuple(data.shape)}"]
-        return []
+        also = f" or (N, {arch.window}, {arch.features})" if arch.features > 1 else ""
+        return [f"calibration: expected inputs of shape (N, {arch.width}){also}, found {tuple(data.shape)}"]
     data = as_streams(data, arch)
     if data.ndim != 3 or data.shape[2] != arch.features or data.shape[1] < arch.window or not len(data):
         want = f"(N, T >= {arch.window}, {arch.features})"

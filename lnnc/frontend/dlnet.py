@@ -43,18 +43,33 @@ class _Builder:
         array = self.tensors.get(key)
         if array is None:
             self.found.add(f"key '{key}' is missing from the state_dict")
-        elif array.ndim != len(shape) or any(w not in (None, h) for w, h in zip(shape, array.shape, strict=True)):
-            want = tuple("any" if n is None else n for n in shape)
-            self.found.add(f"tensor '{key}': expected shape {want}, found {array.shape}".replace("'any'", "any"))
-        elif array.size and max(array.shape, default=1) > WIDTH_MAX:
+        elif not _fits(array.shape, shape):
+            want = str(tuple("any" if n is None else n for n in shape)).replace("'any'", "any")
+            turned = " (transposed?)" if array.ndim == 2 and _fits(array.shape[::-1], shape) else ""
+            self.found.add(f"tensor '{key}': expected shape {want}, found {array.shape}{turned}")
+        elif not array.size:
+            self.found.add(f"tensor '{key}': expected numbers, found an empty tensor of shape {array.shape}")
+        elif max(array.shape, default=1) > WIDTH_MAX:
             self.found.add(f"tensor '{key}': a side longer than {WIDTH_MAX}, found {array.shape}")
         else:
             return array
         return np.ones(tuple(n or 1 for n in shape))
 
+    def outputs(self, key: str) -> int | None:
+        """Outputs of a Linear layer: its rows, or where they do not fit, what its bias says (one fault, not many)."""
+        weight, bias = (self.tensors.get(f"{key}.{name}") for name in ("weight", "bias"))
+        if weight is not None and weight.size and _fits(weight.shape, (None, self.width)):
+            return None
+        return len(bias) if bias is not None and bias.ndim == 1 and 0 < len(bias) <= WIDTH_MAX else None
+
     def push(self, op: Op, width: int) -> None:
         self.ops.append(op)
         self.tensor, self.width = op.out, width
+
+
+def _fits(shape: tuple[int, ...], want: tuple[int | None, ...]) -> bool:
+    """Whether a shape is the wanted one; None stands for any length."""
+    return len(shape) == len(want) and all(w in (None, n) for w, n in zip(want, shape, strict=True))
 
 
 def build_graph(checkpoint: Checkpoint) -> Graph:
@@ -101,7 +116,7 @@ def _layers(b: _Builder, layers: tuple[Layer, ...], part: str) -> None:
         if layer.key and not _fresh(b, layer.key):
             continue
         if layer.op == "linear":
-            weight = b.take(f"{layer.key}.weight", (None, b.width))
+            weight = b.take(f"{layer.key}.weight", (b.outputs(layer.key), b.width))
             bias = b.take(f"{layer.key}.bias", (len(weight),))
             b.push(Linear(layer.key, b.tensor, weight, bias, layer.key), len(weight))
         elif layer.op == "norm":

@@ -49,9 +49,9 @@ def get(table: Mapping[str, Any], key: str, kind: type, label: str, found: Findi
 def text(table: Mapping[str, Any], key: str, label: str, found: Findings) -> str:
     """A short text that can stand in a C comment and in a message."""
     value = str(get(table, key, str, label, found))
-    if len(value) > TEXT_MAX or not value.isprintable() or any(mark in value for mark in _UNPRINTABLE):
+    if not 1 <= len(value) <= TEXT_MAX or not value.isprintable() or any(mark in value for mark in _UNPRINTABLE):
         found.add(
-            f"{label}.{key}: expected at most {TEXT_MAX} printable characters without a backslash "
+            f"{label}.{key}: expected 1 ... {TEXT_MAX} printable characters without a backslash "
             f"or the marks of a C comment, found {shown(value)}"
         )
         return ""

@@ -11,7 +11,9 @@ import numpy as np
 
 from lnnc.errors import Findings, LnncError
 from lnnc.frontend.checkpoint import (
+    DT_MAX,
     FORMAT,
+    STEPS_MAX,
     Architecture,
     Checkpoint,
     Dynamics,
@@ -19,16 +21,19 @@ from lnnc.frontend.checkpoint import (
     PortSpec,
     calibration_faults,
     checkpoint_document,
-    finite,
     parse_checkpoint,
 )
 from lnnc.frontend.dlnet import build_graph
-from lnnc.frontend.storage import read_document
+from lnnc.frontend.fields import finite, shown
+from lnnc.frontend.storage import read_document, readable
 from lnnc.ir.graph import Array
 
 _LAYER = re.compile(r"^(encoder|decoder)\.(\d+)\.(weight|bias)$")
 _LOW_RANK = ("dynamics.w_diag", "dynamics.U", "dynamics.V")
 _FULL = "dynamics.W.weight"
+_NESTED = ("state_dict", "model_state_dict")
+_WRAPPERS = ("module.", "_orig_mod.")
+_EXPORT = "export it with torch.save(model.state_dict(), 'weights.pth'), from a network that did not diverge"
 _CELL = ("dynamics.alpha", "dynamics.beta")
 
 
@@ -41,19 +46,35 @@ def read_state_dict(path: str | Path) -> dict[str, Array]:
     document = read_document(path)
     if isinstance(document, Mapping) and document.get("format") == FORMAT:
         raise LnncError("already an lnnc checkpoint", str(path), f"lnnc compile {path} -o lnn.c")
-    if isinstance(document, Mapping) and isinstance(document.get("state_dict"), Mapping):
-        document = document["state_dict"]
+    document = _weights_of(document)
     if not isinstance(document, Mapping) or not document:
-        raise LnncError(f"expected a state_dict, found {type(document).__name__}", str(path))
+        found_kind = "an empty dictionary" if isinstance(document, Mapping) else shown(document)
+        raise LnncError(f"expected a state_dict, found {found_kind}", str(path), _EXPORT)
     found = Findings(str(path))
     tensors = {}
-    for name, value in document.items():
+    for name, value in _without_wrapper(document).items():
         if not isinstance(value, np.ndarray):
             found.add(f"'{name}': expected a tensor, found {type(value).__name__}")
             continue
         tensors[str(name)] = finite(value, str(name), found)
-    found.raise_if_any("export model.state_dict() of a network that trained without diverging")
+    found.raise_if_any(_EXPORT)
     return tensors
+
+
+def _weights_of(document: Any) -> Any:
+    """The state_dict of a training checkpoint, which keeps it beside the optimizer's; anything else as it is."""
+    if not isinstance(document, Mapping):
+        return document
+    nested = [document[key] for key in _NESTED if isinstance(document.get(key), Mapping)]
+    return nested[0] if len(nested) == 1 else document
+
+
+def _without_wrapper(document: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Names without the prefix that DataParallel or torch.compile put before each of them."""
+    for prefix in _WRAPPERS:
+        if all(isinstance(name, str) and name.startswith(prefix) for name in document):
+            return {name.removeprefix(prefix): value for name, value in document.items()}
+    return document
 
 
 def infer_architecture(
@@ -134,16 +155,22 @@ def load_array(path: str | Path) -> Array:
     Raises:
         LnncError: the file cannot be read, holds no numbers, or holds NaN or Inf.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise LnncError("no such file", str(path), "give a .npz or .npy file")
+    hint = "save it with numpy.savez"
+    file = readable(path, "give a .npz or .npy file")
     try:
         loaded = np.load(file, allow_pickle=False)
-        array = loaded if isinstance(loaded, np.ndarray) else loaded[loaded.files[0]]
-    except Exception as error:  # numpy raises many kinds for damaged files
-        raise LnncError(f"not a readable .npz or .npy file ({error})", str(path), "save it with numpy.savez") from error
+        arrays = {"": loaded} if isinstance(loaded, np.ndarray) else loaded
+        name = next(iter(arrays), None)
+        array = np.zeros(0) if name is None else arrays[name]
+    except Exception as error:  # numpy raises many kinds, and would advise to load the file unsafely
+        raise LnncError("not a readable .npz or .npy file of numbers", str(path), hint) from error
+    if name is None:
+        raise LnncError("it holds no array", str(path), hint)
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        kind = f"{array.dtype}" if isinstance(array, np.ndarray) else "no array"
+        raise LnncError(f"first array {name!r}: expected numbers, found {kind}", str(path), hint)
     found = Findings(str(path))
-    values = finite(array, "first array", found)
+    values = finite(array, name or "array", found)
     found.raise_if_any("give finite numbers in real units")
     return values
 
@@ -178,7 +205,8 @@ def import_dlnet(
     """
     where = str(path)
     tensors = read_state_dict(path)
-    arch = infer_architecture(tensors, where, dt or 1.0, steps or 1, features, mode)
+    _check_values(dt, steps, scaler)
+    arch = infer_architecture(tensors, where, 1.0 if dt is None else dt, 1 if steps is None else steps, features, mode)
     _check_shapes(where, tensors, arch, port, unit)
     data = calibration() if callable(calibration) else calibration
     found = Findings(where)
@@ -188,11 +216,22 @@ def import_dlnet(
     found.raise_if_any()
     assert scaler and data is not None
     low, high = scaler
-    if not (np.isfinite([low, high]).all() and low < high):
-        raise LnncError(f"expected --scaler-min < --scaler-max, found {low}, {high}", where)
     limits = port_range or _default_range(low, high)
     checkpoint = _assemble(where, tensors, arch, (port, unit, limits, low, high - low), data, provenance or {})
     return parse_checkpoint(checkpoint_document(checkpoint), where)
+
+
+def _check_values(dt: float | None, steps: int | None, scaler: tuple[float, float] | None) -> None:
+    """Answers that cannot be right, whatever the weights are."""
+    if dt is not None and not 0 < dt <= DT_MAX:
+        raise LnncError(f"expected a time step in (0, {DT_MAX}], found {dt}", "--dt", "the paper's students: 0.05")
+    if steps is not None and not 1 <= steps <= STEPS_MAX:
+        raise LnncError(f"expected 1 ... {STEPS_MAX} Euler steps, found {steps}", "--steps", "the paper's students: 1")
+    if scaler is not None and not (np.isfinite(scaler).all() and scaler[0] < scaler[1]):
+        raise LnncError(
+            f"expected --scaler-min < --scaler-max, both finite, found {scaler[0]} and {scaler[1]}", "--scaler-min",
+            "give the extremes of the data that the scaler was fitted to",
+        )  # fmt: skip
 
 
 def _questions(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from lnnc.errors import LnncError
 from lnnc.frontend.checkpoint import Checkpoint, checkpoint_document, parse_checkpoint
 
 _CALIBRATION = "calibration.inputs"
+_FILE_HINT = "give the path of a .pt, .pth or .safetensors file"
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -26,16 +29,37 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 def read_document(path: str | Path) -> Any:
     """The raw content of a file with tensors as NumPy arrays; nothing in it is executed."""
-    file = Path(path)
-    if not file.is_file():
-        raise LnncError("no such file", str(path), "give the path of a .pt, .pth or .safetensors file")
-    if file.stat().st_size == 0:
-        raise LnncError("the file is empty", str(path), "save the model again")
+    file = readable(path, _FILE_HINT)
     if file.suffix == ".safetensors":
         return _read_safetensors(file)
     from lnnc.frontend.torch_storage import read_torch
 
     return read_torch(file)
+
+
+def readable(path: str | Path, hint: str) -> Path:
+    """The path, if it is that of a file with content that may be read.
+
+    Raises:
+        LnncError: no such file, a folder, a device, an empty file, or no permission.
+    """
+    file = Path(path)
+    try:
+        if file.is_dir():
+            raise LnncError("it is a folder, expected a file", str(path), hint)
+        if not file.is_file():
+            what = "it is not a regular file" if file.exists() else "no such file"
+            raise LnncError(what, str(path) or "''", hint)
+        if file.stat().st_size == 0:
+            raise LnncError("the file is empty", str(path), "save it again")
+        with file.open("rb"):
+            return file
+    except (OSError, ValueError) as error:
+        raise LnncError(f"cannot read it ({_reason(error)})", str(path)[:200], hint) from error
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _read_safetensors(file: Path) -> Any:
@@ -46,15 +70,16 @@ def _read_safetensors(file: Path) -> Any:
             metadata = archive.metadata() or {}
             tensors: dict[str, Any] = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise LnncError(f"not a readable safetensors file ({error})", str(file), "save it again") from error
+        hint = "save it again, its tensors as float32"
+        raise LnncError(f"not a readable safetensors file ({str(error)[:160]})", str(file), hint) from error
     if "lnnc" not in metadata:
         return tensors
     try:
         document = json.loads(metadata["lnnc"])
-    except json.JSONDecodeError as error:
-        raise LnncError(f"its metadata 'lnnc' is not JSON ({error})", str(file)) from error
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and deep nesting
+        raise LnncError(f"its metadata 'lnnc' is not JSON ({str(error)[:160]})", str(file), "save it again") from error
     if not isinstance(document, dict):
-        raise LnncError("its metadata 'lnnc' is not a dictionary", str(file))
+        raise LnncError("its metadata 'lnnc' is not a dictionary", str(file), "save it again")
     inputs = tensors.pop(_CALIBRATION, None)
     if inputs is not None:
         document["calibration"] = {"inputs": inputs}
@@ -64,14 +89,20 @@ def _read_safetensors(file: Path) -> Any:
 def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     """Write a checkpoint, `.pt` or `.safetensors` by its suffix; the file appears whole or not at all."""
     file = Path(path)
+    _check_suffix(file)
     if file.suffix == ".safetensors":
         write_atomically(file, lambda temporary: _write_safetensors(checkpoint, temporary))
-    elif file.suffix in (".pt", ".pth"):
+    else:
         from lnnc.frontend.torch_storage import write_torch
 
         write_atomically(file, lambda temporary: write_torch(checkpoint_document(checkpoint), temporary))
-    else:
-        raise LnncError(f"unknown suffix '{file.suffix}'", str(path), "use .pt or .safetensors")
+
+
+def _check_suffix(file: Path) -> None:
+    if file.suffix not in (".pt", ".pth", ".safetensors"):
+        raise LnncError(
+            f"expected a name that ends in .pt or .safetensors, found '{file}'", "--output", "-o student.pt"
+        )
 
 
 def _write_safetensors(checkpoint: Checkpoint, temporary: Path) -> None:
@@ -84,31 +115,95 @@ def _write_safetensors(checkpoint: Checkpoint, temporary: Path) -> None:
     save_file(tensors, str(temporary), metadata={"lnnc": json.dumps(document, sort_keys=True)})
 
 
-def write_atomically(file: Path, write: Callable[[Path], None]) -> None:
-    """Call `write` on a temporary file beside `file`, then rename it.
+def check_target(file: Path) -> Path:
+    """The path that writing `file` will replace (a link's target), if it may be written.
+
+    A rename needs no permission for the file it replaces, so a write-protected one is looked for here: whoever
+    protected it did not want it replaced, be it by root.
 
     Raises:
-        LnncError: the folder does not exist or cannot be written.
+        LnncError: the folder does not exist or is write-protected; the file is a folder, a device or write-protected.
     """
-    folder = file.parent
+    try:
+        return _checked_target(file, Path(os.path.realpath(file)))
+    except (OSError, ValueError) as error:  # a name too long, a folder that may not be searched
+        raise LnncError(f"cannot write ({_reason(error)})", str(file)[:200], "choose another path") from error
+
+
+def _checked_target(file: Path, target: Path) -> Path:
+    folder = target.parent
     if not folder.is_dir():
-        raise LnncError(f"the folder '{folder}' does not exist", str(file), "create it, or choose another path")
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=file.suffix, dir=folder)
-    except OSError as error:
-        raise LnncError(
-            f"cannot write into '{folder}' ({error.strerror})", str(file), "choose a writable folder"
-        ) from error
+        raise LnncError(f"the folder '{file.parent}' does not exist", str(file), "create it, or choose another path")
+    if _protected(folder):
+        raise LnncError(f"cannot write into '{folder}' (it is write-protected)", str(file), "choose another folder")
+    if target.exists() and not target.is_file():
+        raise LnncError("cannot write: it is no regular file", str(file), "choose another path")
+    if target.exists() and _protected(target):
+        raise LnncError("cannot write: the file is write-protected", str(file), "choose another path")
+    return target
+
+
+def _protected(path: Path) -> bool:
+    return not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
+
+
+def check_not_same(output: str | Path, given: str | Path, what: str) -> None:
+    """Refuse to write over a file that was read.
+
+    Raises:
+        LnncError: both paths lead to the same file.
+    """
+    if Path(output).exists() and Path(given).exists() and os.path.samefile(output, given):
+        raise LnncError(f"would overwrite {what} '{given}'", "--output", "choose another path")
+
+
+def check_checkpoint_target(output: str, weights: str, calibration: str | None) -> None:
+    """Refuse, once the weights can be read and before any work, a checkpoint that cannot be written or replaces them.
+
+    Raises:
+        LnncError: the weights cannot be read; an unknown suffix, a path that was read, or one that is not writable.
+    """
+    readable(weights, _FILE_HINT)
+    _check_suffix(Path(output))
+    check_not_same(output, weights, "the weights")
+    if calibration is not None:
+        check_not_same(output, calibration, "the calibration")
+    check_target(Path(output))
+
+
+def write_atomically(file: Path, write: Callable[[Path], None]) -> None:
+    """Call `write` on a temporary file beside `file`, then rename it. See `write_together`."""
+    write_together([(file, write)])
+
+
+def write_together(parts: Sequence[tuple[Path, Callable[[Path], None]]]) -> None:
+    """Write several files: each to a temporary beside its place, and only when all are whole, rename them.
+
+    Raises:
+        LnncError: a folder does not exist or cannot be written, a file is protected, or the disk is full; no file has
+            then been replaced.
+    """
+    with ExitStack() as stack:
+        renames = []
+        for file, write in parts:
+            try:
+                target = check_target(file)
+                temporary = _temporary(target)
+                stack.callback(temporary.unlink, missing_ok=True)
+                write(temporary)
+                temporary.chmod(0o666 & ~_umask())
+            except (OSError, ValueError) as error:
+                hint = "choose a writable path with room on it"
+                raise LnncError(f"cannot write ({_reason(error)})", str(file)[:200], hint) from error
+            renames.append((temporary, target))
+        for temporary, target in renames:
+            temporary.replace(target)
+
+
+def _temporary(target: Path) -> Path:
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
     os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(file)
-    except OSError as error:
-        raise LnncError(f"cannot write ({error.strerror})", str(file), "choose a writable path") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    return Path(name)
 
 
 def _umask() -> int:

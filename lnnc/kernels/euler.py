@@ -7,7 +7,7 @@ from lnnc.kernels.fixed import ARG_MAX, Ints, clamp, narrow, rounded_shift, tanh
 from lnnc.kernels.lut import TABLE
 from lnnc.kernels.registry import Param, kernel
 
-PRE_MAX = 2**24  # arguments of the tanh before they saturate: |W x| and |drive| below 256 in Q16
+PRE_MAX = 2**29  # |W x| and |drive| saturate at 8192 in Q16: far enough that one may cancel the other
 
 
 @kernel(

@@ -52,8 +52,8 @@ def unit_of(args: Args) -> float:
 
 
 def _largest(args: Args) -> int:
-    """Bound of |unit * (x - mean) / sigma|: |x - mean| <= sigma sqrt(n - 1), and a few units of rounding."""
-    return math.ceil(unit_of(args) * math.sqrt(max(args["n"] - 1, 1)) * (1 + 2**-20)) + 8
+    """Bound of |unit * (x - mean) / sigma|: |x - mean| <= sigma sqrt(n - 1), and the rounding of the mean."""
+    return math.ceil(unit_of(args) * math.sqrt(max(args["n"] - 1, 1)) * (1 + 2**-20)) + args["n"] + 8
 
 
 def _check_stats(args: Args) -> str:

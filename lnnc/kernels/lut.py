@@ -15,7 +15,7 @@ def _params() -> tuple[Param, ...]:
         Param("n", "int", lo=1, hi=SIZE_MAX),
         Param("up", "int", lo=0, hi=12),
         TABLE,
-        Param("shift", "int", lo=0, hi=14),
+        Param("shift", "int", lo=0, hi=30),
         Param("lo", "int"),
         Param("hi", "int"),
         Param("out", "out", "int16", ("n",)),

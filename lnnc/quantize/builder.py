@@ -31,18 +31,27 @@ class Builder:
         note: str = "", reset: int = 0,
     ) -> str:  # fmt: skip
         """Declare a buffer and return its name."""
-        assert name not in self.buffers, name
+        name = self._unused(name)
         self.buffers[name] = Buffer(name, dtype, size, kind, *limits, note=note, reset=reset)
         return name
 
     def constant(self, name: str, dtype: DType, data: Any, shape: tuple[int, ...] = (), note: str = "") -> str:
-        """Declare a table and return its name; a table declared twice under one name is shared."""
+        """Declare a table and return its name."""
+        name = self._unused(name)
         array = np.asarray(data, dtype=np.int64)
         self.constants[name] = Constant(name, dtype, array.reshape(-1), shape or array.shape, note)
         return name
 
+    def _unused(self, name: str) -> str:
+        """The name, or a longer one: layers whose keys differ in a dot only would share C identifiers."""
+        while name in self.buffers or name in self.constants:
+            name += "_"
+        return name
+
     def tanh(self) -> str:
         """The shared half-table of tanh."""
+        if TABLE in self.constants:
+            return TABLE
         return self.constant(TABLE, "int16", tanh_table(), note="tanh on [0, 8], 256 segments, Q15")
 
     def call(self, kernel: str, src: str, does: str, **args: str | int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lnnc.errors import LnncError
 from lnnc.ir.graph import Act, Array, Graph
 from lnnc.ir.program import DType, ProgramPort
 from lnnc.kernels.fixed import A_MAX, INT32_MAX
@@ -87,7 +88,14 @@ def affine(
     out: str, limits: tuple[int, int] = (-A_MAX, A_MAX), kernel: str = "affine_s16",
 ) -> None:  # fmt: skip
     """out = gain * real(x) + offset, element by element, through `affine_s16` or `affine_s32`."""
-    shift, bias, mult = _affine_integers(x_scale * gain / out_scale, offset / out_scale)
+    found = _affine_integers(x_scale * gain / out_scale, offset / out_scale)
+    if found is None:
+        raise LnncError(
+            f"layer '{src}' ({does}): its scales and offsets differ too much to share one int32 format",
+            low.builder.where,
+            "check the units: ranges, offsets and scales of the ports, --input-frac and --output-frac",
+        )
+    shift, bias, mult = found
     n = len(gain)
     low.builder.call(
         kernel, src, does, x=x, n=n, shift=shift, lo=limits[0], hi=limits[1], out=out,
@@ -95,17 +103,19 @@ def affine(
     )  # fmt: skip
 
 
-def _affine_integers(slope: Array, offset: Array) -> tuple[int, Array, Array]:
+def _affine_integers(slope: Array, offset: Array) -> tuple[int, Array, Array] | None:
     """(shift, bias, mult) with ((q << shift) + bias) * mult / 2^32 ~ slope * q + offset; both in output units.
 
-    An offset beyond the output's range saturates all the same, and a slope so small that it moves the output by less
-    than two units over the whole range of q is raised to where the offset fits.
+    An offset that leaves the output saturated for every q is cut short, and a slope so small that it moves the output
+    by less than 2^-14 of the offset over the whole range of q is raised to where the offset fits. None where the slopes
+    and offsets of the elements differ too much for one shift.
     """
-    offset = np.clip(offset, -(2.0**17), 2.0**17)
+    reach = 2.0**20 + np.abs(slope) * 2.0**15
+    offset = np.clip(offset, -reach, reach)
     floor = np.maximum(np.abs(offset) * 2.0**-29, 2.0**-30)
     slope = np.where(np.abs(slope) < floor, np.copysign(floor, slope), slope)
     for shift in range(15, -1, -1):
         bias, mult = np.round(offset / slope * 2.0**shift), np.round(slope * 2.0 ** (32 - shift))
         if (np.abs(bias) + 2.0 ** (15 + shift) <= INT32_MAX).all() and np.abs(mult).max() <= INT32_MAX:
             return shift, bias, mult
-    return 0, bias, np.clip(mult, -INT32_MAX, INT32_MAX)
+    return None

@@ -91,7 +91,7 @@ def _enter(low: Lowering) -> None:
 
 def _center(low: Lowering) -> None:
     frac = low.inputs[0].frac
-    center = int(np.clip(round(low.stats[INPUT].mean * 2.0**frac), -A_MAX, A_MAX))
+    center = _center_of(low, frac)
     fmt = Format(2.0**-frac, center=center * 2.0**-frac)
     name = low.builder.buffer(
         "centered", "int16", low.graph.input_size, (fmt.lo, fmt.hi), note=f"real = (q + {center}) * 2^-{frac}"
@@ -101,6 +101,14 @@ def _center(low: Lowering) -> None:
         "center_s16", "input", f"minus the calibration mean {fmt.center:.6g}",
         x=IN, n=low.graph.input_size, center=center, out=name,
     )  # fmt: skip
+
+
+def _center_of(low: Lowering, frac: int) -> int:
+    """The calibration mean in raw units, moved so that the declared range (else calibration's) does not saturate."""
+    port, seen = low.inputs[0], low.stats[INPUT]
+    ends = (seen.min, seen.max) if port.lo is None or port.hi is None else (port.lo, port.hi)
+    lowest, highest = (float(np.clip(end * 2.0**frac, -A_MAX, A_MAX)) for end in ends)
+    return int(np.clip(round(seen.mean * 2.0**frac), np.ceil(highest) - A_MAX, np.floor(lowest) + A_MAX))
 
 
 def _rescale(low: Lowering, scale: Scale) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from lnnc.ir.graph import Act, Linear, Mean, Scale
+from lnnc.ir.graph import Act, Linear, Mean, Norm, Op, Scale
 from lnnc.kernels.euler import PRE_MAX
 from lnnc.kernels.fixed import A_MAX, ARG_MAX, ARG_Q, INT32_MAX, TANH_Q
 from lnnc.quantize.context import Lowering, affine, identifier
@@ -36,7 +38,14 @@ def choose(low: Lowering, tensor: str, nonnegative: bool, bound: float = np.inf)
     narrow = low.bits == 8 and bool(users) and all(isinstance(op, Linear) for op in users)
     if tensor == low.graph.result:
         return Format(1.0)  # the ports' own scales apply
-    return activation(low.stats[tensor], 8 if narrow else 16, nonnegative, bound)
+    fmt = activation(low.stats[tensor], 8 if narrow else 16, nonnegative, bound)
+    return replace(fmt, scale=max(fmt.scale, _norm_floor(users)))
+
+
+def _norm_floor(users: tuple[Op, ...]) -> float:
+    """The finest scale with which n^2 (var + epsilon) of a LayerNorm that reads the tensor stays below 2^61."""
+    norms = [op for op in users if isinstance(op, Norm)]
+    return max((len(op.gamma) * op.epsilon**0.5 * 2.0**-30 for op in norms), default=0.0)
 
 
 def dense(
@@ -70,7 +79,7 @@ def lower_table(low: Lowering, act: Act, arg: str, up: int) -> None:
     fmt = low.formats.get(act.out) or _table_format(low, act)
     shift = TANH_Q - round(-np.log2(fmt.scale))
     to_port = act.out == low.graph.result
-    assert 0 <= shift <= 14 and not to_port
+    assert shift >= 0 and not to_port
     low.builder.call(
         f"{act.fn}_s16", act.src, f"{act.fn} by table, Q{TANH_Q - shift}", arg=arg, n=low.sizes[act.out], up=up,
         table=low.builder.tanh(), shift=shift, lo=fmt.lo, hi=fmt.hi, out=low.define(act.out, fmt),

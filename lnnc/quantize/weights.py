@@ -50,8 +50,9 @@ def quantize_linear(
         if not over.any():
             mult = np.round(gain * 2.0 ** (32 - shift)).astype(np.int64)
             return Quantized(q.astype(np.int64), b.astype(np.int64), np.minimum(mult, INT32_MAX), shift, scale)
-        if shift > 15 or (shift and bool((bound[over] <= INT32_MAX).any())):
-            break  # the sum fits, its result does not: a coarser weight scale changes nothing
+        stuck = over & (bound <= INT32_MAX) & (2.0 * gain > 2.0 ** (shift - 1.0001))
+        if shift > 15 or stuck.any():
+            break  # a coarser weight scale would need a larger shift: nothing is gained
         scale = np.where(over, scale * 2.0, scale)
     row = int(np.argmax(over))
     raise LnncError(
@@ -76,6 +77,10 @@ def _dual_row_factor(weight: Array, scale: Array, x: Format) -> Array:
     """
     if x.bits != 8:
         return np.ones(len(weight))
-    reach = np.abs(np.round(weight / scale[:, None])).sum(axis=1) * max(abs(x.lo), abs(x.hi))
-    factor = np.maximum(1.0, 1.01 * reach / DUAL_ROW_MAX)
-    return factor if factor.max() <= 2.0 else np.ones(len(weight))
+    factor = np.ones(len(weight))
+    while factor.max() <= 2.0:
+        reach = np.abs(np.round(weight / (scale * factor)[:, None])).sum(axis=1) * max(abs(x.lo), abs(x.hi))
+        if (reach <= DUAL_ROW_MAX).all():
+            return factor
+        factor = np.where(reach > DUAL_ROW_MAX, factor * np.maximum(1.01, reach / DUAL_ROW_MAX), factor)
+    return np.ones(len(weight))

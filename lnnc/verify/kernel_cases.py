@@ -180,15 +180,18 @@ def _vary(mode: str, rng: np.random.Generator) -> str:
 
 def _values(param: Param, count: int, mode: str, rng: np.random.Generator) -> Ints:
     low, high = param.range
-    whole = rng.integers(low, high + 1, size=count)
+    return np.clip(_drawn(low, high, count, mode, rng), low, high).astype(np.int64)
+
+
+def _drawn(low: int, high: int, count: int, mode: str, rng: np.random.Generator) -> Ints:
+    if mode in ("low", "high"):
+        return np.full(count, low if mode == "low" else high)
+    if mode == "small":
+        return rng.integers(-2, 3, size=count)
     ends = np.where(np.arange(count) % 2 == int(rng.integers(2)), low, high)
-    drawn = {
-        "uniform": lambda: whole,
-        "scaled": lambda: whole >> int(rng.integers(0, max(2, int(high).bit_length()))),
-        "low": lambda: np.full(count, low),
-        "high": lambda: np.full(count, high),
-        "corners": lambda: ends if rng.random() < 0.5 else rng.permutation(ends),
-        "small": lambda: rng.integers(-2, 3, size=count),
-        "sparse": lambda: np.where(rng.random(count) < 0.1, ends, 0),
-    }[mode]()
-    return np.clip(drawn, low, high).astype(np.int64)
+    if mode == "corners":
+        return ends if rng.random() < 0.5 else rng.permutation(ends)
+    if mode == "sparse":
+        return np.where(rng.random(count) < 0.1, ends, 0)
+    whole = rng.integers(low, high + 1, size=count)
+    return whole >> int(rng.integers(0, max(2, high.bit_length()))) if mode == "scaled" else whole

@@ -33,7 +33,8 @@ def cases_header(kernels: Sequence[Kernel], text: str) -> str:
     """`kernel_cases.h`: `text` with the kernels themselves, one caller for each, and the dispatch by number."""
     callers = "\n\n".join(_caller(kernel) for kernel in kernels)
     table = "\n".join(f"    case {i}: return case_{kernel.name}();" for i, kernel in enumerate(kernels))
-    dispatch = f"static int32_t run_case(uint32_t kernel)\n{{\n    switch (kernel) {{\n{table}\n    default: return 0;\n    }}\n}}"
+    body = f"    switch (kernel) {{\n{table}\n    default: return 0;\n    }}"
+    dispatch = f"static int32_t run_case(uint32_t kernel)\n{{\n{body}\n}}"
     return f"{text}\n\n#define CASES {len(kernels)}u\n\n{callers}\n\n{dispatch}\n"
 
 
@@ -60,7 +61,12 @@ def _taken(p: Param, kernel: Kernel) -> str:
 
 
 def build_kernels(
-    machine: Machine, kernels: Sequence[Kernel], workdir: Path, text: str = "", flags: Sequence[str] = (), opt: str = "-O2"
+    machine: Machine,
+    kernels: Sequence[Kernel],
+    workdir: Path,
+    text: str = "",
+    flags: Sequence[str] = (),
+    opt: str = "-O2",
 ) -> Path:
     """One image that can call all of `kernels`; `text` replaces the C of the kernels.
 
