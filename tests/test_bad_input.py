@@ -265,7 +265,10 @@ def odd_tensors() -> dict[str, tuple[torch.Tensor, str]]:
     }
 
 
-@pytest.mark.parametrize("kind", odd_tensors())
+ODD = """bool complex sparse csr quantized meta scalar 3-d transposed huge NaN Inf""".split()
+
+
+@pytest.mark.parametrize("kind", [*ODD, "no rows", "no columns", "beyond float32"])
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_odd_tensors_are_refused_by_name(tmp_path: Path, kind: str) -> None:
     tensor, part = odd_tensors()[kind]
@@ -373,7 +376,14 @@ def test_a_name_that_only_looks_taken_is_a_prefix(tmp_path: Path, name: str) -> 
     assert lnnc("verify", save(GOOD, tmp_path / "m.pt"), "--name", name, "--vectors", 1).last.startswith("PASS")
 
 
-@pytest.mark.parametrize("stem", ["a-b", "1x", "int", "a b", "é"])
+@pytest.mark.parametrize("stem", ["é", 'a"b', "a\\b", "a\nb"])
+def test_a_file_name_that_no_include_can_hold(tmp_path: Path, stem: str) -> None:
+    model = save(GOOD, tmp_path / "m.pt")
+    refused(lnnc("compile", model, "-o", tmp_path / f"{stem}.c", "--name", "soh"), "--output", "ASCII")
+    assert list(tmp_path.iterdir()) == [model]
+
+
+@pytest.mark.parametrize("stem", ["a-b", "1x", "int", "a b"])
 def test_a_file_name_that_suggests_a_bad_prefix(tmp_path: Path, stem: str) -> None:
     model = save(GOOD, tmp_path / "m.pt")
     refused(lnnc("compile", model, "-o", tmp_path / f"{stem}.c"), "--name")

@@ -119,19 +119,28 @@ void harness_trace(uint16_t id, const void *data, uint32_t bytes)
 }
 
 #if OWN_GUARDS
-static void set_guards(void)
-{
-    fill(state.before, GUARDS, GUARD);
-    fill(state.after, GUARDS, GUARD);
-    fill(scratch.before, GUARDS, GUARD);
-    fill(scratch.after, GUARDS, GUARD);
-}
-
-static int all_guards(const uint8_t *at)
+/* Every guard byte has its own value: a copy that runs over both ends would hide behind equal ones. */
+static void set_guard(uint8_t *at, uint32_t salt)
 {
     uint32_t i;
     for (i = 0u; i < GUARDS; i++) {
-        if (at[i] != GUARD) {
+        at[i] = (uint8_t)(GUARD + salt + i);
+    }
+}
+
+static void set_guards(void)
+{
+    set_guard(state.before, 0u);
+    set_guard(state.after, 11u);
+    set_guard(scratch.before, 23u);
+    set_guard(scratch.after, 37u);
+}
+
+static int all_guards(const uint8_t *at, uint32_t salt)
+{
+    uint32_t i;
+    for (i = 0u; i < GUARDS; i++) {
+        if (at[i] != (uint8_t)(GUARD + salt + i)) {
             return 0;
         }
     }
@@ -140,8 +149,8 @@ static int all_guards(const uint8_t *at)
 
 static int guards_hold(void)
 {
-    return all_guards(state.before) && all_guards(state.after) && all_guards(scratch.before)
-           && all_guards(scratch.after);
+    return all_guards(state.before, 0u) && all_guards(state.after, 11u) && all_guards(scratch.before, 23u)
+           && all_guards(scratch.after, 37u);
 }
 #else
 static void set_guards(void) {}

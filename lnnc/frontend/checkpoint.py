@@ -191,7 +191,7 @@ def _kind(value: Any) -> str:
 def _not_a_checkpoint(document: Mapping[Any, Any], where: str) -> LnncError:
     """Why a dictionary is no checkpoint: usually it holds only weights, bare or nested."""
     tables = [document, *(value for value in document.values() if isinstance(value, Mapping))]
-    if any(isinstance(value, np.ndarray) for table in tables for value in table.values()):
+    if "format" not in document and any(isinstance(value, np.ndarray) for table in tables for value in table.values()):
         return LnncError(
             "this is a bare state_dict: it carries no architecture, time step, scaling or calibration",
             where,

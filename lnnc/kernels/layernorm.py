@@ -53,7 +53,7 @@ def unit_of(args: Args) -> float:
 
 def _largest(args: Args) -> int:
     """Bound of |unit * (x - mean) / sigma|: |x - mean| <= sigma sqrt(n - 1), and the rounding of the mean."""
-    return math.ceil(unit_of(args) * math.sqrt(max(args["n"] - 1, 1)) * (1 + 2**-20)) + args["n"] + 8
+    return int(math.ceil(unit_of(args) * math.sqrt(max(args["n"] - 1, 1)) * (1 + 2**-20)) + args["n"] + 8)
 
 
 def _check_stats(args: Args) -> str:

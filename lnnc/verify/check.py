@@ -184,15 +184,30 @@ def _locate(
     if (want.out[row, step] != got.out[row, step]).any():
         index = int(np.flatnonzero(want.out[row, step] != got.out[row, step])[0])
         return f"{head}out[{index}] is {got.out[row, step, index]}, expected {want.out[row, step, index]}"
-    return f"{head}the state's bytes differ (after a reset, or outside every layer)"
+    return head + _state_difference(program, want, got, at)
+
+
+def _state_difference(program: Program, want: Trace, got: Trace, at: tuple[int, int]) -> str:
+    """The first member of the state that differs, after a reset or after the step."""
+    row, step = at
+    pairs = [("after a reset", a, b) for a, b in zip(want.fresh[row], got.fresh[row], strict=True)]
+    for when, expected, found in [*pairs, ("after the step", want.state[row, step], got.state[row, step])]:
+        start = 0
+        for buffer in state_layout(program):
+            part = slice(start, start + buffer.bytes)
+            start += buffer.bytes
+            if (expected[part] != found[part]).any():
+                values = (bytes(side[part]).hex()[:32] for side in (found, expected))
+                return "state->{} {}: bytes {}, expected {}".format(buffer.name, when, *values)
+    return "the state's bytes differ"
 
 
 def _first_layer(program: Program, group: Group, row: int, step: int, events: Sequence[Event]) -> str:
-    expected: list[tuple[Call, Buffer, Ints]] = []
+    expected: list[tuple[int, Call, Buffer, Ints]] = []
 
     def watch(index: int, call: Call, written: dict[str, Ints]) -> None:
         name, array = next(iter(written.items()))
-        expected.append((call, program.buffer(name), array[0]))
+        expected.append((index, call, program.buffer(name), array[0]))
 
     reference = Reference(program, 1, watch)
     for t in range(step + 1):
@@ -203,14 +218,15 @@ def _first_layer(program: Program, group: Group, row: int, step: int, events: Se
     ends = [i for i, e in enumerate(events) if e.kind == "S"]
     begin = ends[step - 1] + 1 if step else 0
     traced = [e for e in events[begin : ends[step]] if e.kind == "T"]
-    for (call, buffer, array), event in zip(expected, traced, strict=False):
+    for (index, call, buffer, array), event in zip(expected, traced, strict=False):
+        if event.trace_id != index:
+            return f"call {event.trace_id} ran where layer '{call.src}' ({call.kernel}, call {index}) was due"
         got = np.frombuffer(event.data, f"<i{np.dtype(buffer.dtype).itemsize}").astype(np.int64)
         if len(got) != len(array):
             return f"layer '{call.src}' ({call.kernel}) wrote {len(got)} values, expected {len(array)}"
         if (got != array).any():
-            index = int(np.flatnonzero(got != array)[0])
-            where = f"layer '{call.src}' ({call.kernel}), element {index}"
-            return f"first at {where}: {got[index]}, expected {array[index]}"
+            at = int(np.flatnonzero(got != array)[0])
+            return f"first at layer '{call.src}' ({call.kernel}), element {at}: {got[at]}, expected {array[at]}"
     if len(expected) != len(traced):
         return f"{len(traced)} kernel calls ran, expected {len(expected)}"
     return ""
