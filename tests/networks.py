@@ -120,7 +120,9 @@ def _ports(draft: _Draft, total: int, prefix: str) -> list[Document]:
     edges = sorted({0, total, *(int(c) for c in draft.rng.integers(1, total + 1, size=cuts))})
     units = SANE_UNITS if draft.sane else UNITS
     sizes = [b - a for a, b in zip(edges, edges[1:], strict=False)]
-    return [_port(draft, size, units[int(draft.rng.integers(len(units)))], f"{prefix}{i}") for i, size in enumerate(sizes)]
+    return [
+        _port(draft, size, units[int(draft.rng.integers(len(units)))], f"{prefix}{i}") for i, size in enumerate(sizes)
+    ]
 
 
 def _port(draft: _Draft, size: int, unit: tuple[str, str, float, float], name: str) -> Document:
@@ -191,7 +193,9 @@ def _architecture(draft: _Draft, mode: str, window: int, features: int) -> tuple
             dynamics = _liquid(draft, width)
             if draft.chance(0.5):
                 residual = "residual_weight"
-                draft.put(residual, draft.rng.normal(0, 1) * (draft.pick(1.0, 1.0, 0.0, 30.0) if not draft.sane else 0.5))
+                draft.put(
+                    residual, draft.rng.normal(0, 1) * (draft.pick(1.0, 1.0, 0.0, 30.0) if not draft.sane else 0.5)
+                )
         elif not encoder:
             encoder, width = _blocks(draft, "encoder", width, 1)
     decoder, width = _blocks(draft, "decoder", width, int(draft.rng.integers(0, 5)))
@@ -217,7 +221,9 @@ def _blocks(draft: _Draft, part: str, width: int, count: int) -> tuple[list[Docu
         usual = (("linear", "norm", "relu"), ("linear", "norm", "tanh"), ("linear", "tanh"), ("linear", "relu"))
         ops = draft.pick(*usual, ("linear",), ("norm",))
         if draft.chance(0.3):
-            ops = tuple(draft.pick("linear", "norm", "relu", "tanh", "sigmoid") for _ in range(draft.rng.integers(1, 4)))
+            ops = tuple(
+                draft.pick("linear", "norm", "relu", "tanh", "sigmoid") for _ in range(draft.rng.integers(1, 4))
+            )
         for op in ops:
             key = f"{part}.{len(layers)}"
             if op == "linear":
@@ -371,7 +377,7 @@ def small_models() -> dict[str, tuple[Document, str]]:
     }  # fmt: skip
 
 
-def large_model() -> Document:
-    """A model with a table that no AVR array can hold."""
+def large_model(encoder: str = "300 norm relu 4 tanh") -> Document:
+    """A model for no AVR: by default with a table that avr-gcc has no array for."""
     port = _declared("soh", 120, (0.0, 1.5))
-    return _model(5, "window", 120, [port], "300 norm relu 4 tanh", {}, "2", [_declared("soh", 2)])
+    return _model(5, "window", 120, [port], encoder, {}, "2", [_declared("soh", 2)])

@@ -69,7 +69,9 @@ def test_a_pickle_is_named_and_never_run(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("new", [True, False])
 def test_a_module_is_refused_with_its_classes(tmp_path: Path, new: bool) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "m.pt", _use_new_zipfile_serialization=new)
-    compile_bad(tmp_path / "m.pt", "a pickled module", "torch.nn.modules.linear.Linear", "torch.save(model.state_dict()")
+    compile_bad(
+        tmp_path / "m.pt", "a pickled module", "torch.nn.modules.linear.Linear", "torch.save(model.state_dict()"
+    )
 
 
 def test_the_published_module(shared: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lnnc.codegen.emit import AVR_TABLE_MAX
+from lnnc.codegen.emit import AVR_FLASH_MAX, AVR_TABLE_MAX
 from lnnc.frontend.checkpoint import parse_checkpoint
 from lnnc.kernels import KERNELS
 from lnnc.pipeline import Compiled, Options, compile_model, write_files
@@ -86,10 +86,18 @@ def test_a_large_model_compiles(compiler: str, tmp_path: Path) -> None:
 
 
 @NEEDS
-def test_an_avr_refuses_a_large_model_with_the_reason(tmp_path: Path) -> None:
-    done = compile_object("atmega328p", written(compiled_large(), tmp_path), "-Os")
+@pytest.mark.parametrize(
+    ("encoder", "reason"),
+    [
+        ("300 norm relu 4 tanh", f"has 36000 bytes: avr-gcc has no array beyond {AVR_TABLE_MAX}"),
+        ("200 relu 150 relu 150 tanh", f"bytes of tables: an AVR reads at most {AVR_FLASH_MAX}"),
+    ],
+)
+def test_an_avr_refuses_a_large_model_with_the_reason(encoder: str, reason: str, tmp_path: Path) -> None:
+    model = compile_model(parse_checkpoint(large_model(encoder), "large"), "large")
+    done = compile_object("atmega328p", written(model, tmp_path), "-Os")
     assert done.returncode != 0
-    assert f"has 36000 bytes: avr-gcc has no array beyond {AVR_TABLE_MAX}" in done.stderr
+    assert "#error" in done.stderr and reason in done.stderr
 
 
 @NEEDS

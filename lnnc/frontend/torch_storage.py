@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickletools
+import sys
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -58,9 +59,10 @@ def _looks_like(file: Path) -> str:
     """What the first bytes say of a file that torch cannot read."""
     with file.open("rb") as stream:
         head = stream.read(512)
+        stream.seek(max(0, file.stat().st_size - 1024))
+        tail = stream.read()
     if head.startswith(b"PK"):
-        whole = zipfile.is_zipfile(file)
-        return "a zip archive of something else, or damaged" if whole else "its end is missing (truncated?)"
+        return "a zip archive of something else, or damaged" if b"PK\x05\x06" in tail else "its end is missing (truncated?)"
     if head.startswith(b"\x80"):
         return "a damaged, truncated or foreign pickle"
     if head[8:9] == b"{":
@@ -142,5 +144,7 @@ def _to_torch(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return torch.from_numpy(np.array(value, order="C"))  # ascontiguousarray would turn () into (1,)
     if isinstance(value, dict):
-        return {key: _to_torch(item) for key, item in value.items()}
+        return {_to_torch(key): _to_torch(item) for key, item in value.items()}
+    if type(value) is str:
+        return sys.intern(value)  # pickle writes a text once for each object: equal texts must be one
     return [_to_torch(item) for item in value] if isinstance(value, list) else value

@@ -44,7 +44,7 @@ def plan_memory(program: Program) -> Program:
 
 
 def _spans(program: Program) -> dict[str, tuple[int, int]]:
-    """(first call, last call) of every buffer, stretched over a repeated block where its value survives a repetition."""
+    """(first call, last call) of every buffer, stretched over a repeated block that its value survives."""
     spans: dict[str, tuple[int, int]] = {}
     first = 0
     for block in program.blocks:
