@@ -268,7 +268,11 @@ def report_verification(on: list[str], reports: list[Any]) -> int:
 @click.argument("model")
 @click.option("--data", help=".npz or .npy; the first array is read, in real units.")
 @click.option(
-    "--engine", type=click.Choice(["float", "reference", "host", "m4"]), default="reference", show_default=True
+    "--engine",
+    type=click.Choice(["float", "reference", "host", "m4"]),
+    default="reference",
+    show_default=True,
+    help="What computes: the float64 graph, the integer reference, C on this machine, C on a Cortex-M4.",
 )
 @click.option("-o", "--output", help="The .npz to write, one array named 'output'; without it the range is printed.")
 @compile_options

@@ -7,6 +7,7 @@ training leaves behind (moderate weights, standardised ports), so that closeness
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def _ports(draft: _Draft, total: int, prefix: str) -> list[Document]:
     cuts = 0 if draft.chance(0.65) else int(draft.rng.integers(1, 4))
     edges = sorted({0, total, *(int(c) for c in draft.rng.integers(1, total + 1, size=cuts))})
     units = SANE_UNITS if draft.sane else UNITS
-    sizes = [b - a for a, b in zip(edges, edges[1:], strict=False)]
+    sizes = [b - a for a, b in pairwise(edges)]
     return [
         _port(draft, size, units[int(draft.rng.integers(len(units)))], f"{prefix}{i}") for i, size in enumerate(sizes)
     ]
@@ -177,7 +178,7 @@ def _declare_ranges(draft: _Draft, document: Document) -> None:
     for port in document["outputs"]:
         part = result[:, start : start + port["size"]]
         start += port["size"]
-        room = float(np.ptp(part)) + 1e-3 * float(np.abs(part).max()) + 1e-9
+        room = float(np.ptp(part)) + 1e-3 * float(np.abs(part).max()) + 2e-6
         port["range"] = [float(part.min()) - room, float(part.max()) + room] if draft.chance(0.5) else None
 
 

@@ -154,15 +154,46 @@ JUNK: tuple[Any, ...] = (
     np.zeros(3, np.float32), [None, None], "*/", "\n#error", [{}], [float("nan"), 1], [2, 1], ["a", "b"], [0, 1e300],
     1 + 2j, b"bytes", "x" * 500, ...,
 )  # fmt: skip
-FIELDS = """
-format version architecture architecture/family architecture/mode architecture/window architecture/features
-architecture/encoder architecture/encoder/0 architecture/encoder/0/op architecture/encoder/0/key
-architecture/encoder/1/epsilon architecture/dynamics architecture/dynamics/key architecture/dynamics/recurrence
-architecture/dynamics/steps architecture/dynamics/dt architecture/dynamics/drive architecture/residual
-architecture/decoder state_dict state_dict/encoder.0.weight state_dict/residual_weight state_dict/dynamics.alpha
-inputs inputs/0 inputs/0/name inputs/0/size inputs/0/unit inputs/0/range inputs/0/offset inputs/0/scale outputs
-outputs/0/size outputs/0/range calibration calibration/inputs provenance
-""".split()
+FIELDS = [
+    "format",
+    "version",
+    "architecture",
+    "architecture/family",
+    "architecture/mode",
+    "architecture/window",
+    "architecture/features",
+    "architecture/encoder",
+    "architecture/encoder/0",
+    "architecture/encoder/0/op",
+    "architecture/encoder/0/key",
+    "architecture/encoder/1/epsilon",
+    "architecture/dynamics",
+    "architecture/dynamics/key",
+    "architecture/dynamics/recurrence",
+    "architecture/dynamics/steps",
+    "architecture/dynamics/dt",
+    "architecture/dynamics/drive",
+    "architecture/residual",
+    "architecture/decoder",
+    "state_dict",
+    "state_dict/encoder.0.weight",
+    "state_dict/residual_weight",
+    "state_dict/dynamics.alpha",
+    "inputs",
+    "inputs/0",
+    "inputs/0/name",
+    "inputs/0/size",
+    "inputs/0/unit",
+    "inputs/0/range",
+    "inputs/0/offset",
+    "inputs/0/scale",
+    "outputs",
+    "outputs/0/size",
+    "outputs/0/range",
+    "calibration",
+    "calibration/inputs",
+    "provenance",
+]
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -267,7 +298,7 @@ def odd_tensors() -> dict[str, tuple[torch.Tensor, str]]:
     }
 
 
-ODD = """bool complex sparse csr quantized meta scalar 3-d transposed huge NaN Inf""".split()
+ODD = ["bool", "complex", "sparse", "csr", "quantized", "meta", "scalar", "3-d", "transposed", "huge", "NaN", "Inf"]
 
 
 @pytest.mark.parametrize("kind", [*ODD, "no rows", "no columns", "beyond float32"])
@@ -323,7 +354,8 @@ ENTRIES: tuple[Any, ...] = (
     {"min": float("nan"), "max": 1}, {"min": None, "max": 1}, {"min": "0", "max": 1}, {"min": 0, "max": 10**400},
     {"min": 0, "max": 1, "mean": float("nan")}, {"min": 0, "max": 1, "mean": 2}, {"min": 0, "max": 1, "mean": "x"},
     {"min": 0, "max": 1, "percentile": -1}, {"min": 0, "max": 1, "percentile": None},
-    {"min": 0, "max": 1, "percentile": float("nan")}, {"min": 0, "max": 1, "means": 0}, {"min": 0, "max": 1, "means": [1]},
+    {"min": 0, "max": 1, "percentile": float("nan")}, {"min": 0, "max": 1, "means": 0},
+    {"min": 0, "max": 1, "means": [1]},
     {"min": 0, "max": 1, "means": "abcdefgh"}, {"min": 0, "max": 1, "means": [[1.0]] * 8},
     {"min": 0, "max": 1, "means": [float("nan")] * 8},
 )  # fmt: skip
@@ -360,8 +392,33 @@ def test_safetensors_that_are_no_checkpoint(tmp_path: Path) -> None:
 
 # --- names ---
 
-BAD_NAMES = """int class main INPUT HIGH Serial bool True and xor_eq A0 B01 INT16_MAX EOF abs setup loop a-b 1a _a __x 0x1
-a;b a*/b é""".split()  # fmt: skip
+BAD_NAMES = [
+    "int",
+    "class",
+    "main",
+    "INPUT",
+    "HIGH",
+    "Serial",
+    "bool",
+    "True",
+    "and",
+    "xor_eq",
+    "A0",
+    "B01",
+    "INT16_MAX",
+    "EOF",
+    "abs",
+    "setup",
+    "loop",
+    "a-b",
+    "1a",
+    "_a",
+    "__x",
+    "0x1",
+    "a;b",
+    "a*/b",
+    "é",
+]
 
 
 @pytest.mark.parametrize("name", [*BAD_NAMES, "", "a b", "a\nb", "soh\n", "x" * 33, "a\\", 'a"b', "$(id)"])
@@ -468,8 +525,9 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
 def arrays() -> dict[str, tuple[Any, str]]:
     good = np.full((3, 8), 0.9)
     return {
-        "width": (good[:, :7], "found (3, 7)"), "flat": (good[0, :5], "found (5,)"), "empty": (good[:0], "found (0, 8)"),
-        "scalar": (np.array(1.0), "found ()"), "4-d": (good[None, None], "found (1, 1, 3, 8)"),
+        "width": (good[:, :7], "found (3, 7)"), "flat": (good[0, :5], "found (5,)"),
+        "empty": (good[:0], "found (0, 8)"), "scalar": (np.array(1.0), "found ()"),
+        "4-d": (good[None, None], "found (1, 1, 3, 8)"),
         "text": (np.array(["a"]), "expected numbers"), "bool": (good > 0, "expected numbers"),
         "complex": (good + 1j, "expected numbers"), "structured": (np.zeros(3, [("a", "f4")]), "expected numbers"),
         "NaN": (good * np.nan, "24 NaN or Inf"), "objects": (np.array([None, {}], dtype=object), "not a readable"),
@@ -510,8 +568,8 @@ def test_data_files_that_cannot_be_read(model: Path) -> None:
 
 
 @pytest.mark.parametrize("args", [
-    ("--input-frac", 31), ("--input-frac", -16), ("--output-frac", 99), ("--input-frac", "x"), ("--activations", "int4"),
-    ("--stop-after", "nothing"), ("--nonsense",),
+    ("--input-frac", 31), ("--input-frac", -16), ("--output-frac", 99), ("--input-frac", "x"),
+    ("--activations", "int4"), ("--stop-after", "nothing"), ("--nonsense",),
 ])  # fmt: skip
 def test_options_out_of_range(model: Path, args: tuple[Any, ...]) -> None:
     result = lnnc("compile", model, "-o", model.parent / "x.c", *args)

@@ -155,8 +155,8 @@ def test_every_layer_kind_means_what_torch_means() -> None:
     made["architecture"] |= {
         "dynamics": None, "residual": None, "decoder": [{"op": "linear", "key": "decoder.0"}, {"op": "sigmoid"}],
         "encoder": [
-            {"op": "linear", "key": "encoder.0"}, {"op": "norm", "key": "encoder.1", "epsilon": 1e-3}, {"op": "sigmoid"},
-            {"op": "linear", "key": "encoder.3"}, {"op": "relu"}, {"op": "tanh"},
+            {"op": "linear", "key": "encoder.0"}, {"op": "norm", "key": "encoder.1", "epsilon": 1e-3},
+            {"op": "sigmoid"}, {"op": "linear", "key": "encoder.3"}, {"op": "relu"}, {"op": "tanh"},
         ],
     }  # fmt: skip
     weights = {

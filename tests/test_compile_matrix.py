@@ -7,16 +7,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from networks import large_model, small_models
 
 from lnnc.codegen.emit import AVR_FLASH_MAX, AVR_TABLE_MAX
 from lnnc.frontend.checkpoint import parse_checkpoint
 from lnnc.kernels import KERNELS
 from lnnc.pipeline import Compiled, Options, compile_model, write_files
 from lnnc.report.size import section_sizes
-from networks import large_model, small_models
 
 WARNINGS = (
-    "-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wcast-qual", "-Wundef", "-pedantic", "-Werror",
+    "-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wcast-qual", "-Wundef", "-pedantic",
+    "-Werror",
 )  # fmt: skip
 C99, CPP = ("-std=c99", "-x", "c"), ("-std=c++17", "-x", "c++")
 COMPILERS = {

@@ -1,4 +1,4 @@
-"""What the generated files are and do: their includes, their self-test, their conversions, the same bytes every time."""
+"""What the generated files are and do: includes, self-test, conversions, the same bytes every time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import small_models
 
 from lnnc.frontend.checkpoint import parse_checkpoint
 from lnnc.ir.program import ProgramPort
 from lnnc.pipeline import Compiled, Options, compile_model, write_files
 from lnnc.reference.quantio import fracs, to_raw, to_real
-from networks import small_models
 
 MODELS = ("soh", "flow", "mixed", "odd")
 INCLUDES = {"<stdint.h>", "<avr/pgmspace.h>", "<arm_acle.h>"}

@@ -62,7 +62,8 @@ def _looks_like(file: Path) -> str:
         stream.seek(max(0, file.stat().st_size - 1024))
         tail = stream.read()
     if head.startswith(b"PK"):
-        return "a zip archive of something else, or damaged" if b"PK\x05\x06" in tail else "its end is missing (truncated?)"
+        whole = b"PK\x05\x06" in tail
+        return "a zip archive of something else, or damaged" if whole else "its end is missing (truncated?)"
     if head.startswith(b"\x80"):
         return "a damaged, truncated or foreign pickle"
     if head[8:9] == b"{":
