@@ -94,7 +94,10 @@ def cli() -> None:
 def compile_options(command: F) -> F:
     """The options that decide about the generated arithmetic: the same for compile, verify, run and inspect."""
     options = (
-        click.option("--name", help="Prefix of every public C name, e.g. soh for soh_step (default: lnn)."),
+        click.option(
+            "--name",
+            help="Prefix of every public C name, e.g. soh for soh_step (default: the stem of the .c file, else lnn).",
+        ),
         click.option(
             "--activations",
             type=click.Choice(["int16", "int8"]),
@@ -219,11 +222,9 @@ def verify(
     from lnnc.pipeline import verify_model
 
     on = _targets(targets)
-    if source and name is not None:
-        _check_same_name(source, name)
     with waiting("verifying"):
         reports = verify_model(
-            model, source, on, name=_prefix(name), options=_options(given) if given or not source else None,
+            model, source, on, name=name, options=given,
             vectors=vectors, seed=seed, route=m4_route,
         )  # fmt: skip
     ctx.exit(report_verification(on, reports))
@@ -236,18 +237,6 @@ def _targets(text: str) -> list[str]:
 
 def _prefix(name: str | None) -> str:
     return "lnn" if name is None else name
-
-
-def _check_same_name(source: str, name: str) -> None:
-    """A generated file carries its prefix: another --name cannot be meant."""
-    from pathlib import Path
-
-    from lnnc.codegen.emit import read_manifest
-
-    text = Path(source).read_text(encoding="utf-8", errors="replace") if Path(source).is_file() else ""
-    carried = (read_manifest(text) or {}).get("name", name)
-    if carried != name:
-        raise LnncError(f"it was generated with --name {carried}, asked for {name}", source, "leave --name out")
 
 
 def report_verification(on: list[str], reports: list[Any]) -> int:

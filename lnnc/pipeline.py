@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lnnc.codegen.c_text import scratch_bytes, state_bytes
-from lnnc.codegen.emit import Files, Golden, Identity, emit, read_manifest
+from lnnc.codegen.emit import Files, Golden, Identity, emit
+from lnnc.codegen.given import read_given
 from lnnc.codegen.names import check_name
 from lnnc.errors import LnncError
 from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.frontend.dlnet import build_graph
-from lnnc.frontend.storage import load_checkpoint, write_atomically
+from lnnc.frontend.storage import load_checkpoint, write_together
 from lnnc.ir.graph import Array, Graph
 from lnnc.ir.program import ARITHMETIC, Program
 from lnnc.passes import run_passes
@@ -92,19 +94,19 @@ def summary(checkpoint: Checkpoint) -> str:
 
 
 def write_files(files: Files, source: str | Path) -> tuple[Path, Path, Path]:
-    """Write `<stem>.c`, `<stem>.h` and `<stem>_golden.h` beside each other, each whole or not at all.
+    """Write `<stem>.c`, `<stem>.h` and `<stem>_golden.h` beside each other, all of them or none.
 
     Raises:
         LnncError: the folder does not exist or cannot be written.
     """
     path = Path(source)
     targets = (path, path.with_suffix(".h"), path.with_name(f"{path.stem}_golden.h"))
-    for target, text in zip(targets, (files.source, files.header, files.golden), strict=True):
-        write_atomically(target, lambda temporary, text=text: _write_text(temporary, text))  # type: ignore[misc]
+    texts = (files.source, files.header, files.golden)
+    write_together([(target, partial(_write_text, text)) for target, text in zip(targets, texts, strict=True)])
     return targets
 
 
-def _write_text(file: Path, text: str) -> None:
+def _write_text(text: str, file: Path) -> None:
     file.write_text(text, encoding="ascii", newline="\n")
 
 
@@ -120,62 +122,31 @@ def machines(on: Sequence[str], route: str | None = None) -> list[Machine]:
     return [find_host() if name == "host" else find_m4(route) for name in on]
 
 
-def given_pair(source: str | Path, checkpoint: Checkpoint) -> tuple[str, str, str, Options]:
-    """(source text, header text, name, options) of a generated file, checked to come from this model.
-
-    Raises:
-        LnncError: it is no generated file, another model's, or another arithmetic's.
-    """
-    path = Path(source)
-    if not path.is_file():
-        raise LnncError("no such file", str(path), "lnnc compile MODEL -o " + str(path))
-    text = path.read_text(encoding="utf-8", errors="replace")
-    found = read_manifest(text)
-    if found is None:
-        raise LnncError("not a file that lnnc generated: it carries no lnnc-manifest line", str(path))
-    if found.get("model") != checkpoint.digest():
-        raise LnncError(
-            f"generated from another model (sha256 {str(found.get('model'))[:12]}..., "
-            f"{checkpoint.where} is {checkpoint.digest()[:12]}...)", str(path), "compile this model again",
-        )  # fmt: skip
-    if found.get("arithmetic") != ARITHMETIC:
-        raise LnncError(f"arithmetic {found.get('arithmetic')}, this lnnc has {ARITHMETIC}", str(path), "compile again")
-    header = path.with_suffix(".h")
-    if not header.is_file():
-        raise LnncError(f"its header '{header.name}' is not beside it", str(path), "keep the pair together")
-    try:
-        options, name = Options(**found["options"]), check_name(str(found["name"]))
-    except (KeyError, TypeError) as error:
-        raise LnncError(f"its manifest is damaged ({error})", str(path), "compile again") from error
-    return text, header.read_text(encoding="utf-8", errors="replace"), name, options
-
-
 def verify_model(
     model: str | Path | Checkpoint, source: str | Path | None = None, on: Sequence[str] = ("host",), *,
-    name: str = "lnn", options: Options | None = None, vectors: int = 128, seed: int = 0, route: str | None = None,
+    name: str | None = None, options: Options | Mapping[str, Any] | None = None, vectors: int = 128, seed: int = 0,
+    route: str | None = None,
 ) -> list[Report]:  # fmt: skip
     """Prove generated C equal to the reference, byte for byte, on every machine of `on`.
 
     Args:
-        source: a generated .c file with its header beside it; None generates one. It carries its own options.
+        source: a generated .c file with its header beside it; None generates one. It carries its name and options.
+        options: all of them, or only those that are asked for.
         vectors: about how many steps to run on each machine.
 
     Raises:
-        LnncError: a bad model, another model's file, a missing tool, code that does not compile or crashes.
+        LnncError: a bad model, another model's file, options that a file was not generated with, a missing tool, code
+            that does not compile or crashes.
     """
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
-    pair = None
-    if source is not None:
-        *pair, name, found = given_pair(source, checkpoint)
-        if options is not None and options != found:
-            raise LnncError(f"it was generated with {asdict(found)}, asked for {asdict(options)}", str(source))
-        options = found
-    compiled = compile_model(checkpoint, name, options)
-    c_text, h_text = pair or (compiled.files.source, compiled.files.header)
-    calibration = checkpoint.calibration
-    data = None if calibration is None else shaped(checkpoint, calibration)
+    asked = asdict(options) if isinstance(options, Options) else dict(options or {})
+    given = None if source is None else read_given(source, checkpoint.digest(), {"name": name, **asked})
+    chosen = given.options if given else Options(**asked)
+    compiled = compile_model(checkpoint, given.name if given else name or "lnn", chosen)
+    c_text, h_text = (given.source, given.header) if given else (compiled.files.source, compiled.files.header)
+    data = None if checkpoint.calibration is None else shaped(checkpoint, checkpoint.calibration)
     groups = make_groups(compiled.program, data, vectors, seed)
-    return [check_model(compiled.program, c_text, h_text, name, m, groups) for m in machines(on, route)]
+    return [check_model(compiled.program, c_text, h_text, compiled.name, m, groups) for m in machines(on, route)]
 
 
 def run_model(

@@ -363,7 +363,7 @@ ENTRIES: tuple[Any, ...] = (
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=str)
 def test_ranges_are_checked_in_every_field(tmp_path: Path, entry: Any) -> None:
-    from lnnc.frontend.checkpoint import parse_checkpoint
+    from lnnc.frontend.parse import parse_checkpoint
 
     ranges = ranges_of_checkpoint(parse_checkpoint(GOOD, "good"))
     bad = {**GOOD, "calibration": {"ranges": {**ranges, "input": entry}}}

@@ -10,7 +10,7 @@ import pytest
 from networks import large_model, small_models
 
 from lnnc.codegen.emit import AVR_FLASH_MAX, AVR_TABLE_MAX
-from lnnc.frontend.checkpoint import parse_checkpoint
+from lnnc.frontend.parse import parse_checkpoint
 from lnnc.kernels import KERNELS
 from lnnc.pipeline import Compiled, Options, compile_model, write_files
 from lnnc.report.size import section_sizes

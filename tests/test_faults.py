@@ -19,7 +19,7 @@ from scalars import STATS
 
 from lnnc.codegen.c_text import rename
 from lnnc.errors import LnncError
-from lnnc.frontend.checkpoint import parse_checkpoint
+from lnnc.frontend.parse import parse_checkpoint
 from lnnc.kernels import KERNELS
 from lnnc.pipeline import Compiled, compile_model
 from lnnc.quantize.calibrate import shaped

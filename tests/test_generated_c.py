@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from networks import small_models
 
-from lnnc.frontend.checkpoint import parse_checkpoint
+from lnnc.frontend.parse import parse_checkpoint
 from lnnc.ir.program import ProgramPort
 from lnnc.pipeline import Compiled, Options, compile_model, write_files
 from lnnc.reference.quantio import fracs, to_raw, to_real

@@ -14,7 +14,7 @@ from lnnc.resources import example_path
 
 
 @pytest.mark.parametrize("activations", ["int16", "int8"])
-def test_the_bundled_student_generates_the_files_on_record(golden: Callable[[str, str], None], activations: str) -> None:
+def test_the_bundled_student_generates_what_is_on_record(golden: Callable[[str, str], None], activations: str) -> None:
     compiled = compile_model(example_path("soh/student.pt"), "soh", Options(activations))
     for suffix, text in ((".c", compiled.files.source), (".h", compiled.files.header)):
         golden(f"{activations}/soh{suffix}", text)

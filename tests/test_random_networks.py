@@ -17,7 +17,8 @@ import pytest
 from networks import Document, fresh_inputs, random_document
 
 from lnnc.errors import LnncError
-from lnnc.frontend.checkpoint import Checkpoint, parse_checkpoint
+from lnnc.frontend.checkpoint import Checkpoint
+from lnnc.frontend.parse import parse_checkpoint
 from lnnc.ir.evaluate import evaluate
 from lnnc.ir.graph import Array
 from lnnc.pipeline import Compiled, Options, compile_model

@@ -19,12 +19,11 @@ from lnnc.frontend.checkpoint import (
     Dynamics,
     Layer,
     PortSpec,
-    calibration_faults,
     checkpoint_document,
-    parse_checkpoint,
 )
 from lnnc.frontend.dlnet import build_graph
 from lnnc.frontend.fields import finite, shown
+from lnnc.frontend.parse import calibration_faults, parse_checkpoint
 from lnnc.frontend.storage import read_document, readable
 from lnnc.ir.graph import Array
 

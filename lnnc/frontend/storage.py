@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lnnc.errors import LnncError
-from lnnc.frontend.checkpoint import Checkpoint, checkpoint_document, parse_checkpoint
+from lnnc.frontend.checkpoint import Checkpoint, checkpoint_document
+from lnnc.frontend.parse import parse_checkpoint
 
 _CALIBRATION = "calibration.inputs"
 _FILE_HINT = "give the path of a .pt, .pth or .safetensors file"

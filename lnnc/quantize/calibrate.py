@@ -41,8 +41,19 @@ def calibrate(graph: Graph, checkpoint: Checkpoint) -> dict[str, Stats]:
         LnncError: the checkpoint holds ranges, and one for a tensor of this graph is missing.
     """
     if checkpoint.calibration is not None:
-        return measure(graph, shaped(checkpoint, checkpoint.calibration))
+        found = measure(graph, shaped(checkpoint, checkpoint.calibration))
+        _check_finite(found, checkpoint.where)
+        return found
     return _declared(graph, checkpoint)
+
+
+def _check_finite(found: Mapping[str, Stats], where: str) -> None:
+    for name, stats in found.items():
+        if not np.isfinite([stats.min, stats.max, stats.mean, stats.percentile]).all():
+            raise LnncError(
+                f"tensor '{name}' is not finite on the calibration inputs: the network diverges", where,
+                "check the weights, dt and steps of the model against its training code",
+            )  # fmt: skip
 
 
 def shaped(checkpoint: Checkpoint, data: Array) -> Array:
@@ -55,7 +66,8 @@ def shaped(checkpoint: Checkpoint, data: Array) -> Array:
 
 def measure(graph: Graph, inputs: Array) -> dict[str, Stats]:
     """Statistics of every tensor over a batch of inputs."""
-    values = evaluate(graph, inputs)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = evaluate(graph, inputs)
     with_means = {op.x for op in graph.ops if isinstance(op, Linear)}
     return {name: _stats(array, name in with_means) for name, array in values.items()}
 

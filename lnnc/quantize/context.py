@@ -15,6 +15,7 @@ from lnnc.quantize.calibrate import Stats
 from lnnc.quantize.formats import Format
 
 IN, OUT = "in", "out"
+ACTIVATIONS = ("int16", "int8")
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,21 @@ class Options:
     Attributes:
         activations: "int16", or "int8" for the tensors between layers (ports, states and statistics stay wide).
         input_frac, output_frac: fraction bits of the ports, or None for the rule of `port_format`.
+
+    Raises:
+        LnncError: another activation width, or fraction bits that are no whole number.
     """
 
     activations: str = "int16"
     input_frac: int | None = None
     output_frac: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.activations not in ACTIVATIONS:
+            raise LnncError(f"expected {' or '.join(ACTIVATIONS)}, found {self.activations!r}", "activations")
+        for name in ("input_frac", "output_frac"):
+            if type(getattr(self, name)) not in (int, type(None)):
+                raise LnncError(f"expected a whole number, found {getattr(self, name)!r}", name)
 
 
 @dataclass

@@ -167,7 +167,7 @@ static void soh_norm_stats(const int16_t *x, int32_t n, int32_t inv_n, int32_t e
     variance = (uint64_t)(n * squares - (int64_t)sum * sum) + ((uint64_t)eps << eps_shift);
     for (shift = gain_shift; (variance >> 62) == 0; shift--)
         variance <<= 2;
-    /* y = 1 / sqrt(u / 2^32) in Q30: a line within 12 %, then four Newton steps */
+    /* y = 1 / sqrt(u / 2^32) in Q30: a line within 13 %, then four Newton steps */
     u = variance >> 32;
     y = 2362232013u - ((u >> 2) + (u >> 4));
     for (step = 0; step < 4; step++)
@@ -451,7 +451,7 @@ int soh_step(soh_state *state, soh_scratch *scratch, const int16_t *in, int16_t 
     SOH_TRACE(0, scratch->a, 200);
 
     /* mean of inputs: mean of 100 values -> drive (Q16) */
-    soh_sum_s32(scratch->a, 100, 22, 1987388560, 2, -16777216, 16777216, scratch->wide_a);
+    soh_sum_s32(scratch->a, 100, 22, 1987388560, 2, -536870912, 536870912, scratch->wide_a);
     SOH_TRACE(1, scratch->wide_a, 4);
 
     /* encoder.0: 100 -> 10 -> encoder_0 (real = q * 0.000277766) */
@@ -477,7 +477,7 @@ int soh_step(soh_state *state, soh_scratch *scratch, const int16_t *in, int16_t 
 
         /* dynamics: 10 -> 10 recurrent -> dynamics_arg (Q16) */
         soh_linear_s32(scratch->a, 10, soh_dynamics_weight, soh_dynamics_bias, soh_dynamics_mult,
-            10, 0, -16777216, 16777216, scratch->wide_b);
+            10, 0, -536870912, 536870912, scratch->wide_b);
         SOH_TRACE(6, scratch->wide_b, 40);
 
         /* dynamics: Euler step, dt 0.25 -> dynamics (state, Q13) */

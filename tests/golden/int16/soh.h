@@ -64,10 +64,15 @@ int soh_selftest(soh_state *state, soh_scratch *scratch);
 static inline int16_t soh_from_real(int i, float real)
 {
     const float q = real * 16384.0f;
+    int32_t whole;
     (void)i;
     if (!(q > -32768.0f)) /* NaN too */
         return -32768;
-    return q > 32767.0f ? 32767 : (int16_t)(q < 0.0f ? q - 0.5f : q + 0.5f);
+    if (q >= 32767.0f)
+        return 32767;
+    whole = (int32_t)q;
+    whole += (q - (float)whole >= 0.5f) - (q - (float)whole <= -0.5f); /* to nearest, halves away from 0 */
+    return (int16_t)whole;
 }
 
 static inline float soh_to_real(int i, int16_t q)

@@ -1,0 +1,79 @@
+"""A generated pair that a user hands back: which model, name and options it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lnnc.codegen.emit import read_manifest
+from lnnc.codegen.names import check_name
+from lnnc.errors import Findings, LnncError
+from lnnc.ir.program import ARITHMETIC
+from lnnc.quantize.context import Options
+
+_AGAIN = "compile the model again"
+
+
+@dataclass(frozen=True)
+class Given:
+    """Texts of the pair, and what its manifest says."""
+
+    source: str
+    header: str
+    name: str
+    options: Options
+
+
+def read_given(source: str | Path, digest: str, asked: Mapping[str, Any]) -> Given:
+    """A generated .c file with its header, checked to come from the model with this digest.
+
+    Args:
+        asked: name and options that the user gave; None values were not given.
+
+    Raises:
+        LnncError: no generated file, another model's, another arithmetic's, or made with other options than asked for.
+    """
+    path = Path(source)
+    if path.suffix != ".c":
+        raise LnncError("expected the generated .c file", str(path), "lnnc verify MODEL lnn.c")
+    if not path.is_file():
+        raise LnncError("no such file", str(path), f"lnnc compile MODEL -o {path}")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    manifest = read_manifest(text)
+    if manifest is None:
+        raise LnncError("not a file that lnnc generated: it carries no lnnc-manifest line", str(path), _AGAIN)
+    _check_origin(manifest, digest, str(path))
+    header = path.with_suffix(".h")
+    if not header.is_file():
+        raise LnncError(f"its header '{header.name}' is not beside it", str(path), "keep the pair together")
+    name, options = _carried(manifest, str(path))
+    _check_asked({"name": name, **asdict(options)}, asked, str(path))
+    return Given(text, header.read_text(encoding="utf-8", errors="replace"), name, options)
+
+
+def _check_origin(manifest: Mapping[str, Any], digest: str, where: str) -> None:
+    found = str(manifest.get("model"))
+    if found != digest:
+        message = f"generated from another model (sha256 {found[:12]}..., the model given is {digest[:12]}...)"
+        raise LnncError(message, where, _AGAIN)
+    if manifest.get("arithmetic") != ARITHMETIC:
+        raise LnncError(f"arithmetic {manifest.get('arithmetic')}, this lnnc has {ARITHMETIC}", where, _AGAIN)
+
+
+def _carried(manifest: Mapping[str, Any], where: str) -> tuple[str, Options]:
+    try:
+        if not isinstance(manifest["name"], str):
+            raise TypeError(f"name {manifest['name']!r}")
+        return check_name(manifest["name"]), Options(**manifest["options"])
+    except (KeyError, TypeError, LnncError) as error:
+        raise LnncError(f"its manifest is damaged ({error})", where, _AGAIN) from error
+
+
+def _check_asked(carried: Mapping[str, Any], asked: Mapping[str, Any], where: str) -> None:
+    found = Findings(where)
+    for key, value in asked.items():
+        if value is not None and value != carried[key]:
+            found.add(f"it was generated with {key} {carried[key]}, asked for {value}")
+    found.raise_if_any("leave the option out (the file carries its own), or compile again")
