@@ -13,18 +13,22 @@ from lnnc.cli import cli
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 
 
-def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
-    yield path, command
-    if isinstance(command, click.Group):
-        for name in sorted(command.commands):
-            yield from commands(command.commands[name], f"{path} {name}")
+def contexts(parent: click.Context) -> Iterator[click.Context]:
+    """A context for every command, each under its group's, as a real call makes them."""
+    yield parent
+    if isinstance(parent.command, click.Group):
+        for name in sorted(parent.command.commands):
+            yield from contexts(click.Context(parent.command.commands[name], parent=parent, info_name=name, **WIDTH))
+
+
+WIDTH = {"terminal_width": 100, "max_content_width": 100}
+EVERY = list(contexts(click.Context(cli, info_name="lnnc", help_option_names=["-h", "--help"], **WIDTH)))
 
 
 def reference() -> str:
     text = "# Command line\n\nMade from `--help`; `make golden` rewrites it.\n"
-    for path, command in commands(cli, "lnnc"):
-        context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
-        text += f"\n## {path}\n\n```\n{command.get_help(context).rstrip()}\n```\n"
+    for context in EVERY:
+        text += f"\n## {context.command_path}\n\n```\n{context.get_help().rstrip()}\n```\n"
     return text
 
 
@@ -35,11 +39,7 @@ def test_the_reference_is_what_help_says(request: pytest.FixtureRequest) -> None
     assert PAGE.read_text() == text, "docs/cli.md is out of date: make golden"
 
 
-EVERY = list(commands(cli, "lnnc"))
-
-
-@pytest.mark.parametrize(("path", "command"), EVERY, ids=[path for path, _ in EVERY])
-def test_every_command_explains_itself_and_its_options(path: str, command: click.Command) -> None:
-    assert command.help
-    options = [p for p in command.params if isinstance(p, click.Option)]
-    assert all(option.help for option in options)
+@pytest.mark.parametrize("context", EVERY, ids=[context.command_path for context in EVERY])
+def test_every_command_explains_itself_and_its_options(context: click.Context) -> None:
+    assert context.command.help
+    assert all(option.help for option in context.command.params if isinstance(option, click.Option))
