@@ -89,7 +89,7 @@ class Checkpoint:
         inputs, outputs: ports in the order of their elements.
         tensors: the state_dict as float64 arrays.
         calibration: inputs in real units, (N, width), or (N, T, features) for streams; or None.
-        ranges: tensor name -> {"min", "max", "mean", "percentile", "means"} where calibration is None.
+        ranges: tensor name -> {"min", "max", "mean", "percentile", "means", "peaks"} where calibration is None.
         provenance: who trained it, on what, under which licence.
     """
 

@@ -15,7 +15,7 @@ NUMBER_MAX = 1e15  # far beyond every unit and every weight that training leaves
 WEIGHT_MAX = float(np.finfo(np.float32).max)
 ELEMENTS_MAX = 1 << 26
 TEXT_MAX = 64
-RANGE_KEYS = ("min", "max", "mean", "percentile", "means")
+RANGE_KEYS = ("min", "max", "mean", "percentile", "means", "peaks")
 _STANDINS: dict[type, Any] = {str: "", int: 1, float: 1.0, list: []}
 _UNPRINTABLE = ("*/", "/*", "\\", "??/")  # what would end, open or continue a C comment
 
@@ -116,13 +116,15 @@ def _statistics_faults(entry: Mapping[str, Any], low: float, high: float) -> lis
     top = max(abs(low), abs(high))
     slack = 1e-6 * top + 1e-12
     faults = []
-    mean, percentile, means = entry.get("mean", low), entry.get("percentile", top), entry.get("means", [])
+    mean, percentile = entry.get("mean", low), entry.get("percentile", top)
     if not is_number(mean) or not low - slack <= mean <= high + slack:
         faults.append(f"mean: expected a number between min and max, found {shown(mean)}")
     if not is_number(percentile) or not 0 <= percentile <= top + slack:
         faults.append(f"percentile: expected a number between 0 and the largest magnitude, found {shown(percentile)}")
-    if not isinstance(means, list | tuple) or not all(map(is_number, means)):
-        faults.append(f"means: expected a list of numbers, one for each element, found {shown(means)}")
+    for key in ("means", "peaks"):
+        values = entry.get(key, [])
+        if not isinstance(values, list | tuple) or not all(map(is_number, values)):
+            faults.append(f"{key}: expected a list of numbers, one for each element, found {shown(values)}")
     return faults
 
 

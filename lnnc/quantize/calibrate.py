@@ -21,13 +21,20 @@ ROWS_MAX = 8192  # calibration rows beyond this many are thinned evenly
 
 @dataclass(frozen=True, eq=False)
 class Stats:
-    """What calibration saw of one tensor: extremes, mean, percentile of |x|, and the mean of each element if known."""
+    """What calibration saw of one tensor.
+
+    Attributes:
+        percentile: `PERCENTILE` of |x|.
+        means: mean of each element, where known.
+        peaks: largest |x| of each element, where known (input and result: their ports have scales of their own).
+    """
 
     min: float
     max: float
     mean: float
     percentile: float
     means: Array | None = None
+    peaks: Array | None = None
 
     @property
     def absmax(self) -> float:
@@ -69,13 +76,16 @@ def measure(graph: Graph, inputs: Array) -> dict[str, Stats]:
     with np.errstate(over="ignore", invalid="ignore"):
         values = evaluate(graph, inputs)
     with_means = {op.x for op in graph.ops if isinstance(op, Linear)}
-    return {name: _stats(array, name in with_means) for name, array in values.items()}
+    ports = (INPUT, graph.result)
+    return {name: _stats(array, name in with_means, name in ports) for name, array in values.items()}
 
 
-def _stats(array: Array, with_means: bool) -> Stats:
-    means = array.reshape(-1, array.shape[-1]).mean(axis=0) if with_means else None
+def _stats(array: Array, with_means: bool, with_peaks: bool) -> Stats:
+    rows = array.reshape(-1, array.shape[-1])
+    means = rows.mean(axis=0) if with_means else None
+    peaks = np.abs(rows).max(axis=0) if with_peaks else None
     percentile = float(np.percentile(np.abs(array), PERCENTILE))
-    return Stats(float(array.min()), float(array.max()), float(array.mean()), percentile, means)
+    return Stats(float(array.min()), float(array.max()), float(array.mean()), percentile, means, peaks)
 
 
 def _declared(graph: Graph, checkpoint: Checkpoint) -> dict[str, Stats]:
@@ -105,15 +115,16 @@ def tensors_of(graph: Graph) -> list[str]:
 
 def _entry(entry: Mapping[str, Any], size: int | None, name: str, where: str) -> Stats:
     low, high = float(entry["min"]), float(entry["max"])
-    means = entry.get("means")
-    if means is not None and size is not None and len(means) != size:
-        raise LnncError(f"calibration.ranges['{name}'].means: expected {size} values, found {len(means)}", where)
+    lists = {key: entry.get(key) for key in ("means", "peaks")}
+    for key, values in lists.items():
+        if values is not None and size is not None and len(values) != size:
+            raise LnncError(f"calibration.ranges['{name}'].{key}: expected {size} values, found {len(values)}", where)
     return Stats(
         low,
         high,
         float(entry.get("mean", (low + high) / 2)),
         float(entry.get("percentile", max(abs(low), abs(high)))),
-        None if means is None else np.asarray(means, np.float64),
+        *(None if values is None else np.asarray(values, np.float64) for values in lists.values()),
     )
 
 
@@ -129,7 +140,8 @@ def ranges_of_checkpoint(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
             entry: dict[str, Any] = {
                 "min": stats.min, "max": stats.max, "mean": stats.mean, "percentile": stats.percentile,
             }  # fmt: skip
-            if stats.means is not None:
-                entry["means"] = [round(float(v), 6) for v in stats.means]
+            for key, values in (("means", stats.means), ("peaks", stats.peaks)):
+                if values is not None:
+                    entry[key] = [float(f"{v:.7g}") for v in values]
             ranges[name] = entry
     return ranges

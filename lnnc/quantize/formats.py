@@ -52,15 +52,15 @@ def power_of_two(absmax: float, most: int = FRAC_MAX) -> int:
     return max(FRAC_MIN, min(most, math.floor(math.log2(A_MAX / max(absmax, 1e-12)))))
 
 
-def port_format(port: Port, stats: Stats, frac: int | None, option: str, where: str) -> ProgramPort:
-    """Scale of a port: `frac` if given, else its declared range, else calibration with twofold headroom.
+def port_format(port: Port, peak: float, frac: int | None, option: str, where: str) -> ProgramPort:
+    """Scale of a port: `frac` if given, else its declared range, else twice the largest value that calibration saw.
 
     Raises:
         LnncError: `frac` is outside -15 ... 30.
     """
     if frac is None:
         declared = None if port.lo is None or port.hi is None else max(abs(port.lo), abs(port.hi))
-        frac = power_of_two(declared if declared else 2.0 * stats.absmax)
+        frac = power_of_two(declared if declared else 2.0 * peak)
     if not FRAC_MIN <= frac <= FRAC_MAX:
         raise LnncError(f"{option} {frac}: expected {FRAC_MIN} ... {FRAC_MAX} fraction bits", where)
     return ProgramPort(port.name, port.size, port.unit, frac, port.lo, port.hi)

@@ -45,7 +45,12 @@ def lower(graph: Graph, stats: dict[str, Stats], options: Options, where: str) -
 def _ports(graph: Graph, stats: Stats, frac: int | None, is_input: bool, where: str) -> tuple[ProgramPort, ...]:
     option = "--input-frac" if is_input else "--output-frac"
     ports = graph.inputs if is_input else graph.outputs
-    return tuple(port_format(port, stats, frac, option, where) for port in ports)
+    starts = np.cumsum([0, *(port.size for port in ports)])
+    peaks = stats.peaks if stats.peaks is not None else np.full(starts[-1], stats.absmax)
+    return tuple(
+        port_format(port, float(peaks[start : start + port.size].max()), frac, option, where)
+        for port, start in zip(ports, starts, strict=False)
+    )
 
 
 def _lower_op(low: Lowering, op: Op) -> None:

@@ -12,7 +12,7 @@ from lnnc.kernels.euler import PRE_MAX
 from lnnc.kernels.fixed import A_MAX, ARG_Q, INT32_MAX, TANH_Q
 from lnnc.quantize.context import Lowering, affine, identifier
 from lnnc.quantize.formats import HEADROOM, Format, activation, power_of_two, wide
-from lnnc.quantize.lower_dense import dense
+from lnnc.quantize.lower_dense import dense, fitting
 
 STATE_Q_MAX = 14  # tanh in Q15 would touch 32,767
 
@@ -90,8 +90,9 @@ def _recurrence(low: Lowering, op: Euler, x: str, arg: str) -> None:
     rank = op.left.shape[1]
     inner, fmt = f"{op.out}.low", wide(HEADROOM * low.stats[f"{op.out}.low"].absmax)
     low.sizes[inner] = rank
-    out = low.define(inner, fmt)
     into = Linear("", x, op.right.T, np.zeros(rank), f"{op.src}.V")
+    fmt = fitting(low, into, fmt)
+    out = low.define(inner, fmt)
     dense(low, into, "linear_s16", np.full(rank, fmt.scale), out, (fmt.lo, fmt.hi), " recurrent")
     dense(low, Linear("", inner, op.left, zero, f"{op.src}.U"), "linear_s32", unit, arg, limits, " recurrent")
     _diagonal(low, op, x, arg)

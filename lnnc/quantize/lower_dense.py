@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from lnnc.ir.graph import Act, Linear, Mean, Norm, Op, Scale
+from lnnc.errors import LnncError
+from lnnc.ir.graph import Act, Array, Linear, Mean, Norm, Op, Scale
 from lnnc.kernels.euler import PRE_MAX
 from lnnc.kernels.fixed import A_MAX, ARG_MAX, ARG_Q, INT32_MAX, TANH_Q
 from lnnc.quantize.context import Lowering, affine, identifier
 from lnnc.quantize.formats import Format, activation
-from lnnc.quantize.weights import quantize_linear
+from lnnc.quantize.weights import Misfit, Quantized, quantize_linear
+
+SCALE_TRIES = 80
 
 HALF_ARGUMENT = {"tanh": 1.0, "sigmoid": 0.5}  # sigmoid(x) = (1 + tanh(x / 2)) / 2: its table argument is x / 2
 
@@ -20,14 +23,13 @@ def lower_linear(low: Lowering, op: Linear) -> None:
     """A Linear layer, together with the activation that alone reads it."""
     act = low.next_act(op.out)
     if act is not None and act.fn != "relu":
-        arg = _linear_arg(low, op, act)
-        lower_table(low, act, arg, 0)
+        lower_table(low, act, *_linear_arg(low, op, act))
         return
     out = act.out if act else op.out
     if act:
         low.done.add(act.out)
     fmt = low.formats.get(out) or choose(low, out, nonnegative=act is not None)
-    fmt = fmt if act is None else Format(fmt.scale, 0, fmt.hi, fmt.center)
+    fmt = fitting(low, op, fmt if act is None else replace(fmt, lo=0)) if out != low.graph.result else fmt
     name = low.define(out, fmt)
     dense(low, op, "linear_s16", low.out_scale(out), name, (fmt.lo, fmt.hi), " and ReLU" if act else "")
 
@@ -48,13 +50,30 @@ def _norm_floor(users: tuple[Op, ...]) -> float:
     return max((len(op.gamma) * op.epsilon**0.5 * 2.0**-30 for op in norms), default=0.0)
 
 
+def fitting(low: Lowering, op: Linear, fmt: Format) -> Format:
+    """The format, its scale doubled until the accumulators fit: calibration may have seen a dead tensor only."""
+    for _ in range(SCALE_TRIES):
+        if isinstance(_integers(low, op, np.full(len(op.bias), fmt.scale)), Quantized):
+            break
+        fmt = replace(fmt, scale=fmt.scale * 2.0)
+    return fmt
+
+
+def _integers(low: Lowering, op: Linear, out_scale: Array) -> Quantized | Misfit:
+    means = low.stats[op.x].means if op.x in low.stats else None
+    return quantize_linear(op.weight, op.bias, low.formats[op.x], out_scale, means)
+
+
 def dense(
     low: Lowering, op: Linear, kernel: str, out_scale: np.ndarray, out: str, limits: tuple[int, int], note: str = ""
 ) -> None:
     """Quantize a Linear layer and append its call."""
-    fmt = low.formats[op.x]
-    means = low.stats[op.x].means if op.x in low.stats else None
-    q = quantize_linear(op.weight, op.bias, fmt, out_scale, means, low.builder.where, op.src)
+    q = _integers(low, op, out_scale)
+    if isinstance(q, Misfit):
+        raise LnncError(
+            f"layer '{op.src}', {q}", low.builder.where,
+            "retrain the layer with weight decay, or widen the range of the port it feeds",
+        )  # fmt: skip
     rows, cols = op.weight.shape
     name = identifier(op.src)
     low.builder.call(
@@ -66,12 +85,17 @@ def dense(
     )  # fmt: skip
 
 
-def _linear_arg(low: Lowering, op: Linear, act: Act) -> str:
-    """The layer's output as Q16 arguments of the table."""
-    scale = np.full(len(op.bias), 2.0**-ARG_Q / HALF_ARGUMENT[act.fn])
-    arg = low.builder.buffer(f"{identifier(act.out)}_arg", "int32", len(op.bias), (-ARG_MAX, ARG_MAX), note="Q16")
-    dense(low, op, "linear_s32", scale, arg, (-ARG_MAX, ARG_MAX))
-    return arg
+def _linear_arg(low: Lowering, op: Linear, act: Act) -> tuple[str, int]:
+    """Arguments of the table, Q16 or as many fraction bits as the accumulators allow; and 16 minus those bits."""
+    half, up = HALF_ARGUMENT[act.fn], 0
+    while up < ARG_Q - 4 and isinstance(_integers(low, op, np.full(len(op.bias), 2.0 ** (up - ARG_Q) / half)), Misfit):
+        up += 1
+    scale, limit = np.full(len(op.bias), 2.0 ** (up - ARG_Q) / half), ARG_MAX >> up
+    arg = low.builder.buffer(
+        f"{identifier(act.out)}_arg", "int32", len(op.bias), (-limit, limit), note=f"Q{ARG_Q - up}"
+    )
+    dense(low, op, "linear_s32", scale, arg, (-limit, limit))
+    return arg, up
 
 
 def lower_table(low: Lowering, act: Act, arg: str, up: int) -> None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lnnc.errors import LnncError
 from lnnc.ir.graph import Array
 from lnnc.kernels.dense import accumulator_bound
 from lnnc.kernels.fixed import INT32_MAX, Ints
 from lnnc.quantize.formats import Format
 
 W_MAX = 127
+SHIFT_MAX = 15
 DUAL_ROW_MAX = 2**23 - 1  # two rows share one accumulator of a packed 8-bit product while |sum| stays below this
 
 
@@ -28,16 +28,27 @@ class Quantized:
     row_scale: Array
 
 
-def quantize_linear(
-    weight: Array, bias: Array, x: Format, out_scale: Array, means: Array | None, where: str, layer: str
-) -> Quantized:
+@dataclass(frozen=True)
+class Misfit:
+    """Why no integers exist: the sum of `row` can reach `reach` real units, its result is resolved to `resolution`."""
+
+    row: int
+    reach: float
+    resolution: float
+
+    def __str__(self) -> str:
+        return (
+            f"row {self.row}: its sum can reach {self.reach:.3g} while its result is resolved to "
+            f"{self.resolution:.3g}: that does not fit an int32 accumulator"
+        )
+
+
+def quantize_linear(weight: Array, bias: Array, x: Format, out_scale: Array, means: Array | None) -> Quantized | Misfit:
     """Integers for y = weight @ x + bias with y in units of `out_scale` (rows,).
 
     Each row's scale is max |w| / 127, doubled until the accumulator provably fits. The bias takes the mean error that
-    rounding the weights leaves at the calibration means of x (Nagel et al. 2019, "bias correction").
-
-    Raises:
-        LnncError: no row scale lets the accumulator fit, naming the layer and row.
+    rounding the weights leaves at the calibration means of x (Nagel et al. 2019, "bias correction"). A `Misfit` says
+    that no scale of the weights helps: only a coarser `out_scale` can.
     """
     scale = np.maximum(np.abs(weight).max(axis=1) / W_MAX, 1e-30)
     scale = scale * _dual_row_factor(weight, scale, x)
@@ -47,20 +58,14 @@ def quantize_linear(
         shift = max(0, math.ceil(math.log2(float(gain.max())) + 1.0001))
         bound = accumulator_bound(q, b, x.lo, x.hi)
         over = bound > INT32_MAX >> min(shift, 31)
-        if not over.any():
+        if shift <= SHIFT_MAX and not over.any():
             mult = np.round(gain * 2.0 ** (32 - shift)).astype(np.int64)
             return Quantized(q.astype(np.int64), b.astype(np.int64), np.minimum(mult, INT32_MAX), shift, scale)
         stuck = over & (bound <= INT32_MAX) & (2.0 * gain > 2.0 ** (shift - 1.0001))
-        if shift > 15 or stuck.any():
-            break  # a coarser weight scale would need a larger shift: nothing is gained
+        if shift > SHIFT_MAX or stuck.any():  # a coarser weight scale would need a larger shift: nothing is gained
+            row = int(np.argmax(gain if shift > SHIFT_MAX else stuck))
+            return Misfit(row, float(bound[row] * x.scale * scale[row]), float(out_scale[row]))
         scale = np.where(over, scale * 2.0, scale)
-    row = int(np.argmax(over))
-    raise LnncError(
-        f"layer '{layer}', row {row}: its sum can reach {float(bound[row] * x.scale * scale[row]):.3g} while its "
-        f"result is resolved to {float(out_scale[row]):.3g}: that does not fit an int32 accumulator",
-        where,
-        "retrain the layer with weight decay, or widen the range of the port it feeds",
-    )
 
 
 def _integers(weight: Array, bias: Array, x: Format, scale: Array, means: Array | None) -> tuple[Array, Array]:
