@@ -40,11 +40,14 @@ def _complain(text: str) -> None:
 
 
 def say(text: str = "") -> None:
-    """A line for people; click strips colour when the output is piped, NO_COLOR is honoured by `color`."""
+    """Text for people: coloured by rich on a terminal (NO_COLOR is honoured), plain when piped."""
     import errno
 
     try:
-        click.echo(text, color=_color())
+        if sys.stdout.isatty():
+            _show(text)
+        else:
+            click.echo(text)
         sys.stdout.flush()
     except OSError as error:
         _discard_output()  # what could not be written would be tried again at the end
@@ -60,10 +63,12 @@ def _discard_output() -> None:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
-def _color() -> bool | None:
-    import os
+def _show(text: str) -> None:
+    from rich.console import Console
+    from rich.highlighter import ReprHighlighter
+    from rich.text import Text
 
-    return False if os.environ.get("NO_COLOR") else None
+    Console().print(ReprHighlighter()(Text.from_ansi(text)), soft_wrap=True)
 
 
 def waiting(text: str) -> Any:
@@ -332,7 +337,8 @@ def inspect(model: str, name: str | None, given: dict[str, Any], measure: bool, 
     if as_json:
         say(json.dumps(table, indent=2))
         return
-    say(f"{table['model']}\nsha256 {table['digest']}\narithmetic {table['arithmetic']}, {table['options']}\n")
+    chosen = ", ".join(f"{key} {value}" for key, value in table["options"].items() if value is not None)
+    say(f"{table['model']}\nsha256 {table['digest']}\narithmetic {table['arithmetic']}, {chosen}\n")
     say(render.layers_text(table["layers"]) + "\n")
     say(render.program_text(compiled.program))
     for key, value in (table.get("measured") or {}).items():

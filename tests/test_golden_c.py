@@ -1,16 +1,21 @@
 """The generated files of the bundled student, kept for review: a change of any byte shows as a diff.
 
-Whoever makes the code faster changes `soh.c`; `soh_golden.h`, which holds outputs, must not change with it.
+Whoever makes the code faster changes `soh.c`; `soh_golden.h`, which holds outputs, and the digests of what every kernel
+gives must not change with it: they are what `lnnc-arith-1` means.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import pytest
 
+from lnnc.ir.program import ARITHMETIC
+from lnnc.kernels import KERNELS
 from lnnc.pipeline import Options, compile_model
 from lnnc.resources import example_path
+from lnnc.verify.kernel_cases import draw_cases, expected
 
 
 @pytest.mark.parametrize("activations", ["int16", "int8"])
@@ -19,3 +24,12 @@ def test_the_bundled_student_generates_what_is_on_record(golden: Callable[[str, 
     for suffix, text in ((".c", compiled.files.source), (".h", compiled.files.header)):
         golden(f"{activations}/soh{suffix}", text)
     golden(f"{activations}/soh_golden.h", compiled.files.golden)
+
+
+def test_every_kernel_gives_what_is_on_record(golden: Callable[[str, str], None]) -> None:
+    lines = []
+    for name in sorted(KERNELS):
+        cases, _ = draw_cases(KERNELS[name], 40, seed=7)
+        written = b"".join(data for case in cases for data in expected(case).written)
+        lines.append(f"{name} {hashlib.sha256(written).hexdigest()}\n")
+    golden(f"{ARITHMETIC}.txt", "".join(lines))

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: 0BSD (generated code is yours to use without any condition)
  *
  * model      dlnet, window of 100; 2251 parameters; liquid neuron, 4 Euler steps of 0.25
- * digest     sha256 49e2dcad4b6b3144be2060f44f5fa11d7836b79355bcb2d3c4a693ca98d8ffaf
+ * digest     sha256 435ef8a2a8d35cfdcf52b4ef6c4ee19ee840e012d80e6e9e4a0681d77735f83c
  * arithmetic lnnc-arith-1; integers only, no libc, no heap
  * input      100 x soh [1], q / 2^14, declared 0 ... 1.5
  * output     100 x soh [1], q / 2^14, declared 0 ... 1.5
@@ -14,7 +14,7 @@
  *            soh_reset(&state);                               once
  *            if (soh_step(&state, &scratch, in, out) == 0)    for every sample or window
  *                ... out[] is valid
- * lnnc-manifest: {"arithmetic": "lnnc-arith-1", "lnnc": "0.1.0", "model": "49e2dcad4b6b3144be2060f44f5fa11d7836b79355bcb2d3c4a693ca98d8ffaf", "name": "soh", "options": {"activations": "int8", "input_frac": null, "output_frac": null}}
+ * lnnc-manifest: {"arithmetic": "lnnc-arith-1", "lnnc": "0.1.0", "model": "435ef8a2a8d35cfdcf52b4ef6c4ee19ee840e012d80e6e9e4a0681d77735f83c", "name": "soh", "options": {"activations": "int8", "input_frac": null, "output_frac": null}}
  */
 #include "soh.h"
 
