@@ -47,6 +47,7 @@ find_missing() {
     need qemu-system-arm have qemu-system-arm
     need gcc-avr have avr-gcc
     need avr-libc builds avr-gcc avr -mmcu=atmega328p -c
+    need simavr have simavr
 }
 
 apt_install() {

@@ -39,11 +39,13 @@ def activation(stats: Stats, bits: int, nonnegative: bool, bound: float = math.i
 
     16 bits: `HEADROOM` times the largest value seen, or the proved `bound` where that is smaller.
     8 bits: the 99.95 % percentile over 127, or over 255 where values cannot be negative; zero point 0.
+    A tensor that calibration saw at rest (a dead ReLU) takes the bound.
     """
+    least = 0.0 if math.isinf(bound) else bound * (2.0**-14 if stats.absmax else 1.0)
     if bits == 16:
-        return wide(min(HEADROOM * stats.absmax, bound), 0 if nonnegative else -A_MAX)
+        return wide(max(min(HEADROOM * stats.absmax, bound), least), 0 if nonnegative else -A_MAX)
     top = 255 if nonnegative else 127
-    reach = min(stats.percentile or stats.absmax, bound)
+    reach = max(min(stats.percentile or stats.absmax, bound), least)
     return Format(max(reach, 1e-9) / top, 0 if nonnegative else -top, top)
 
 
@@ -60,7 +62,7 @@ def port_format(port: Port, peak: float, frac: int | None, option: str, where: s
     """
     if frac is None:
         declared = None if port.lo is None or port.hi is None else max(abs(port.lo), abs(port.hi))
-        frac = power_of_two(declared if declared else 2.0 * peak)
+        frac = power_of_two(declared or 2.0 * peak or 1.0)  # a port that calibration saw at rest: some plain scale
     if not FRAC_MIN <= frac <= FRAC_MAX:
         raise LnncError(f"{option} {frac}: expected {FRAC_MIN} ... {FRAC_MAX} fraction bits", where)
     return ProgramPort(port.name, port.size, port.unit, frac, port.lo, port.hi)

@@ -12,7 +12,7 @@ from lnnc.kernels.euler import PRE_MAX
 from lnnc.kernels.fixed import A_MAX, ARG_MAX, ARG_Q, INT32_MAX, TANH_Q
 from lnnc.quantize.context import Lowering, affine, identifier
 from lnnc.quantize.formats import Format, activation
-from lnnc.quantize.weights import Misfit, Quantized, quantize_linear
+from lnnc.quantize.weights import SHIFT_MAX, Misfit, Quantized, quantize_linear
 
 SCALE_TRIES = 80
 
@@ -125,7 +125,8 @@ def lower_act(low: Lowering, op: Act) -> None:
     units, ones = np.full(n, x.scale), np.ones(n)
     center = np.full(n, x.center)
     if op.fn == "relu":
-        fmt = low.formats.get(op.out) or choose(low, op.out, nonnegative=True)
+        bound = abs(x.center) + x.scale * max(abs(x.lo), abs(x.hi))
+        fmt = low.formats.get(op.out) or choose(low, op.out, True, bound)
         out = low.define(op.out, Format(fmt.scale, 0, fmt.hi))
         affine(low, op.src, "ReLU", low.names[op.x], units, ones, center, low.out_scale(op.out), out, (0, fmt.hi))
         return
@@ -145,6 +146,11 @@ def lower_mean(low: Lowering, op: Mean) -> None:
     step = step if abs(step) > 1e-12 else 1e-12
     gain = step * 2.0**ARG_Q
     shift = max(0, int(np.ceil(np.log2(abs(gain)) + 1.0001)))
+    if shift > SHIFT_MAX:
+        raise LnncError(
+            f"layer '{op.src}': one unit of its input moves the argument of the tanh by {abs(step):.3g}",
+            low.builder.where, "the neuron's drive would saturate: give the ports the scaler it was trained with",
+        )  # fmt: skip
     bias = int(np.clip(round((op.offset + op.gain * fmt.center) / step), -(2**62), 2**62))
     out = low.builder.buffer(identifier(op.out), "int32", 1, (-PRE_MAX, PRE_MAX), note="Q16")
     low.names[op.out] = out
