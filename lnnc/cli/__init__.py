@@ -1,0 +1,52 @@
+"""The command line. Every import that costs time stays inside the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from lnnc._version import __version__
+from lnnc.cli.demo import demo, doctor
+from lnnc.cli.model import compile_command, inspect, run, verify
+from lnnc.cli.terminal import BAD_INPUT, INTERRUPTED, OK, complain
+from lnnc.cli.weights import import_group
+from lnnc.errors import LnncError
+
+
+def main() -> None:
+    """Entry point: one place turns errors into exit codes."""
+    try:
+        code = cli.main(prog_name="lnnc", standalone_mode=False)
+    except LnncError as error:
+        complain(str(error))
+        sys.exit(BAD_INPUT)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(BAD_INPUT)
+    except (click.Abort, KeyboardInterrupt):
+        complain("interrupted; nothing was left half-written")
+        sys.exit(INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else OK)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="lnnc")
+def cli() -> None:
+    """Compile a trained liquid neural network to fixed-point C that is bit-exact with a NumPy reference.
+
+    \b
+    lnnc demo                                        the bundled battery model, compiled and verified
+    lnnc import dlnet weights.pth ... -o student.pt  a state_dict becomes a checkpoint
+    lnnc compile student.pt -o soh.c                 a checkpoint becomes soh.c and soh.h
+    lnnc verify student.pt soh.c --on host,m4        every byte against the reference
+    lnnc run student.pt --data X.npz --engine m4 -o Y.npz
+    lnnc inspect student.pt                          layers, ranges, scales, sizes
+    lnnc doctor                                      which tools are here, and how to get the others
+
+    Exit codes: 0 ok, 1 verification failed, 2 bad input or usage.
+    """
+
+
+for _command in (compile_command, verify, run, inspect, import_group, demo, doctor):
+    cli.add_command(_command)

@@ -1,0 +1,213 @@
+"""Commands on a checkpoint: compile, verify, run, inspect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from lnnc.cli.options import compile_options, make_options, prefix_of, split_targets
+from lnnc.cli.terminal import FAILED, OK, say, waiting
+from lnnc.errors import LnncError
+
+STAGES = ("checkpoint", "graph", "passes", "calibrate", "program", "code")
+
+
+@click.command("compile")
+@click.argument("model")
+@click.option(
+    "-o", "--output", default="lnn.c", show_default=True, help="The .c file to write; its .h stands beside it."
+)
+@compile_options
+@click.option("--stop-after", type=click.Choice(STAGES), help="Print one stage of the pipeline and write nothing.")
+def compile_command(model: str, output: str, name: str | None, given: dict[str, Any], stop_after: str | None) -> None:
+    """Compile a checkpoint to one .c and one .h file without dependencies.
+
+    MODEL is a .pt or .safetensors checkpoint (see `lnnc import`). Beside the pair stands <stem>_golden.h with vectors
+    for the self-test, compiled in only under <NAME>_SELFTEST.
+
+    \b
+    lnnc compile student.pt -o soh.c --activations int8
+    """
+    from pathlib import Path
+
+    from lnnc.frontend.storage import load_checkpoint
+    from lnnc.pipeline import compile_model, describe_stage, write_files
+
+    checkpoint = load_checkpoint(model)
+    path = Path(output)
+    if not stop_after:
+        check_generated_targets(path)
+    prefix = name if name is not None else _name_from(path, stop_after)
+    compiled = compile_model(checkpoint, prefix, make_options(given), path.stem)
+    if stop_after:
+        say(describe_stage(compiled, stop_after).rstrip("\n"))
+        return
+    written = write_files(compiled.files, path)
+    from lnnc.codegen.emit import avr_refusal
+    from lnnc.report.render import memory
+
+    say(f"{written[0]}, {written[1].name}, {written[2].name}: {compiled.name}_step, {compiled.options.activations}")
+    say(memory(compiled.program))
+    if refusal := avr_refusal(compiled.program):
+        say(f"not for AVR: {refusal}")
+
+
+def check_generated_targets(source: Any) -> None:
+    """Refuse, before any work, to write where it cannot be done or over a file that lnnc did not generate."""
+    import re
+
+    from lnnc.codegen.emit import read_manifest
+    from lnnc.frontend.storage import check_target
+
+    if source.suffix != ".c":
+        raise LnncError(f"expected a name that ends in .c, found '{source}'", "--output", "-o lnn.c")
+    if not re.fullmatch(r"[A-Za-z0-9_. +-]+", source.stem):  # it stands between the quotes of an #include
+        expected = "expected a file name of ASCII letters, digits and _ . + -"
+        raise LnncError(f"{expected}, found {source.name!r}", "--output", "-o lnn.c")
+    for file in (source, source.with_suffix(".h"), source.with_name(f"{source.stem}_golden.h")):
+        target = check_target(file)
+        text = target.read_text(encoding="utf-8", errors="replace") if target.exists() else ""
+        if text.strip() and read_manifest(text) is None:
+            raise LnncError("exists, and lnnc did not generate it", str(file), "choose another name, or remove it")
+
+
+def _name_from(path: Any, stop_after: str | None) -> str:
+    """The prefix that a file name suggests."""
+    return "lnn" if stop_after else str(path.stem)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("source", required=False)
+@click.option("--on", "targets", default="host", show_default=True, help="Where to run: host, m4, or host,m4.")
+@compile_options
+@click.option(
+    "--vectors", type=click.IntRange(1, 100_000), default=128, show_default=True, help="About how many steps."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random vectors.")
+@click.option(
+    "--m4-route", type=click.Choice(["auto", "debian", "pip"]),
+    help="Tools for m4: arm-none-eabi-gcc and QEMU (debian), ziglang and unicorn (pip), or what is here (auto).",
+)  # fmt: skip
+@click.pass_context
+def verify(
+    ctx: click.Context, model: str, source: str | None, targets: str, name: str | None, given: dict[str, Any],
+    vectors: int, seed: int, m4_route: str | None,
+) -> None:  # fmt: skip
+    """Prove generated C equal to the NumPy reference, byte for byte.
+
+    SOURCE is a file that `lnnc compile` wrote from MODEL (it carries its own options); without it a fresh one is
+    generated. Vectors are calibration data, seeded random values over the full int16 range, corners, and sequences
+    with resets. The last line says PASS or FAIL.
+    """
+    from lnnc.pipeline import verify_model
+
+    on = split_targets(targets)
+    with waiting("verifying"):
+        reports = verify_model(
+            model, source, on, name=name, options=given,
+            vectors=vectors, seed=seed, route=m4_route,
+        )  # fmt: skip
+    ctx.exit(report_verification(on, reports))
+
+
+def report_verification(on: list[str], reports: list[Any]) -> int:
+    """Print one line for each machine and the verdict; return the exit code."""
+    for target, report in zip(on, reports, strict=True):
+        say(f"{target:5} {report.machine}: {report.vectors} vectors, {report.compared} bytes compared")
+        if not report.passed:
+            say(f"      first difference: {report.difference}")
+    failed = [target for target, report in zip(on, reports, strict=True) if not report.passed]
+    if failed:
+        say(click.style("FAIL", fg="red", bold=True) + f": reference and C differ on {', '.join(failed)}")
+        return FAILED
+    say(click.style("PASS", fg="green", bold=True) + f": every byte equal on {', '.join(on)}")
+    return OK
+
+
+@click.command()
+@click.argument("model")
+@click.option("--data", help=".npz or .npy; the first array is read, in real units.")
+@click.option(
+    "--engine",
+    type=click.Choice(["float", "reference", "host", "m4"]),
+    default="reference",
+    show_default=True,
+    help="What computes: the float64 graph, the integer reference, C on this machine, C on a Cortex-M4.",
+)
+@click.option("-o", "--output", help="The .npz to write, one array named 'output'; without it the range is printed.")
+@compile_options
+@click.option("--m4-route", type=click.Choice(["auto", "debian", "pip"]), help="Tools for m4, as in `lnnc verify`.")
+def run(
+    model: str,
+    data: str | None,
+    engine: str,
+    output: str | None,
+    name: str | None,
+    given: dict[str, Any],
+    m4_route: str | None,
+) -> None:
+    """Evaluate a model on a file of inputs, in real units, on any engine.
+
+    A window model takes independent rows (N, inputs). A stream model takes consecutive samples (T, features) and
+    carries its state; a 3-D array holds several streams, each after a reset. The result has a row for each input row
+    or sample, NaN where no output was due.
+    """
+    from pathlib import Path
+
+    import numpy as np
+
+    from lnnc.frontend.import_dlnet import load_array
+    from lnnc.frontend.storage import load_checkpoint, write_atomically
+    from lnnc.pipeline import run_model
+    from lnnc.report.render import finite_summary
+
+    checkpoint = load_checkpoint(model)
+    if data is None:
+        raise LnncError("which inputs shall it run on?", "--data", "give --data X.npz, its first array in real units")
+    if output is not None:
+        _check_result_target(output, data)
+    inputs = load_array(data)
+    with waiting(f"running on {engine}"):
+        result = run_model(checkpoint, inputs, engine, prefix_of(name), make_options(given), data, m4_route)
+    if output is not None:
+        write_atomically(Path(output), lambda temporary: np.savez(temporary, output=result))
+    say(f"{engine}: {finite_summary(result)}" + (f" -> {output} {tuple(result.shape)}" if output else ""))
+
+
+def _check_result_target(output: str, data: str) -> None:
+    """Refuse, before any work, a result that cannot be written or would replace the inputs."""
+    from pathlib import Path
+
+    from lnnc.frontend.storage import check_not_same, check_target
+
+    if Path(output).suffix != ".npz":
+        raise LnncError(f"expected a name that ends in .npz, found '{output}'", "--output", "-o Y.npz")
+    check_not_same(output, data, "the inputs")
+    check_target(Path(output))
+
+
+@click.command()
+@click.argument("model")
+@compile_options
+@click.option("--measure", is_flag=True, help="Compile for the Cortex-M4 (-Os) and show flash, RAM and stack.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(model: str, name: str | None, given: dict[str, Any], measure: bool, as_json: bool) -> None:
+    """Show a model's layers, shapes, ranges, scales and sizes."""
+    import json
+
+    from lnnc.pipeline import compile_model, inspection
+    from lnnc.report import render
+
+    compiled = compile_model(model, prefix_of(name), make_options(given))
+    table = inspection(compiled, measure)
+    if as_json:
+        say(json.dumps(table, indent=2))
+        return
+    chosen = ", ".join(f"{key} {value}" for key, value in table["options"].items() if value is not None)
+    say(f"{table['model']}\nsha256 {table['digest']}\narithmetic {table['arithmetic']}, {chosen}\n")
+    say(render.layers_text(table["layers"]) + "\n")
+    say(render.program_text(compiled.program))
+    for key, value in (table.get("measured") or {}).items():
+        say(f"{key}: {value}")

@@ -1,0 +1,86 @@
+"""Options that several commands share, and what their values mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compile_options(command: F) -> F:
+    """The options that decide about the generated arithmetic: the same for compile, verify, run and inspect."""
+    options = (
+        click.option(
+            "--name",
+            help="Prefix of every public C name, e.g. soh for soh_step (default: the stem of the .c file, else lnn).",
+        ),
+        click.option(
+            "--activations",
+            type=click.Choice(["int16", "int8"]),
+            help="Width of the tensors between layers (default: int16).",
+        ),
+        click.option("--input-frac", type=int, help="Fraction bits of the input ports: real = q / 2^FRAC."),
+        click.option("--output-frac", type=int, help="Fraction bits of the output ports."),
+    )
+
+    @wraps(command)
+    def call(
+        *args: Any,
+        name: str | None,
+        activations: str | None,
+        input_frac: int | None,
+        output_frac: int | None,
+        **rest: Any,
+    ) -> Any:
+        given = {"activations": activations, "input_frac": input_frac, "output_frac": output_frac}
+        return command(*args, name=name, given={k: v for k, v in given.items() if v is not None}, **rest)
+
+    wrapped: Any = call
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
+def make_options(given: dict[str, Any]) -> Any:
+    """The compiler's options from those that were given."""
+    from lnnc.quantize.context import Options
+
+    return Options(**given)
+
+
+def prefix_of(name: str | None) -> str:
+    """The prefix of the C names where no output file suggests one."""
+    return "lnn" if name is None else name
+
+
+def split_targets(text: str) -> list[str]:
+    """The machines of --on, each once."""
+    return list(dict.fromkeys(target.strip() for target in text.split(",") if target.strip()))
+
+
+def fraction(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """A number, or a fraction such as 1/9."""
+    if value is None:
+        return None
+    top, slash, bottom = value.partition("/")
+    try:
+        return float(top) / (float(bottom) if slash else 1.0)
+    except (ValueError, ZeroDivisionError):
+        raise click.BadParameter(f"expected a number or a fraction such as 1/9, found {value!r}") from None
+
+
+def span(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, float] | None:
+    """LOW:HIGH."""
+    if value is None:
+        return None
+    low, _colon, high = value.partition(":")
+    try:
+        if -float("inf") < float(low) < float(high) < float("inf"):
+            return float(low), float(high)
+    except ValueError:
+        pass
+    raise click.BadParameter(f"expected LOW:HIGH with LOW < HIGH, both finite, found {value!r}")
