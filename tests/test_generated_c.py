@@ -18,6 +18,7 @@ from lnnc.frontend.parse import parse_checkpoint
 from lnnc.ir.program import ProgramPort
 from lnnc.pipeline import Compiled, Options, compile_model, write_files
 from lnnc.reference.quantio import fracs, to_raw, to_real
+from lnnc.resources import example_path
 
 MODELS = ("soh", "flow", "mixed", "odd")
 INCLUDES = {"<stdint.h>", "<avr/pgmspace.h>", "<arm_acle.h>"}
@@ -377,6 +378,12 @@ def test_selftest_passes_on_an_avr(name: str, chip: str, tmp_path: Path) -> None
     golden = tmp_path / f"{name}_golden.h"
     golden.write_text(change_last_number(golden.read_text(encoding="ascii"), "golden_out"), encoding="ascii")
     assert run_on_avr(name, chip, tmp_path) == "F"
+
+
+@pytest.mark.needs("avr-gcc", "simavr")
+def test_the_bundled_student_runs_on_an_uno(tmp_path: Path) -> None:
+    write_files(compile_model(example_path("soh/student.pt"), "soh").files, tmp_path / "soh.c")
+    assert run_on_avr("soh", "atmega328p", tmp_path) == "P"
 
 
 def run_on_avr(name: str, chip: str, folder: Path) -> str:
