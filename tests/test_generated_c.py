@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from networks import small_models
 
+from lnnc.codegen.emit import STACK_BOUND
 from lnnc.frontend.parse import parse_checkpoint
 from lnnc.ir.program import ProgramPort
 from lnnc.pipeline import Compiled, Options, compile_model, write_files
 from lnnc.reference.quantio import fracs, to_raw, to_real
+from lnnc.report.size import measure
 from lnnc.resources import example_path
 
 MODELS = ("soh", "flow", "mixed", "odd")
@@ -378,6 +380,14 @@ def test_selftest_passes_on_an_avr(name: str, chip: str, tmp_path: Path) -> None
     golden = tmp_path / f"{name}_golden.h"
     golden.write_text(change_last_number(golden.read_text(encoding="ascii"), "golden_out"), encoding="ascii")
     assert run_on_avr(name, chip, tmp_path) == "F"
+
+
+@pytest.mark.needs("arm-none-eabi-gcc")
+@pytest.mark.parametrize("name", MODELS)
+def test_the_stack_stays_below_what_the_banner_says(name: str) -> None:
+    files = compiled(name).files
+    assert f"at most {STACK_BOUND} bytes" in files.source
+    assert measure(files.source, files.header, name).stack <= STACK_BOUND
 
 
 @pytest.mark.needs("avr-gcc", "simavr")

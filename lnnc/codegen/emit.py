@@ -15,7 +15,7 @@ from lnnc.kernels.fixed import Ints
 from lnnc.resources import runtime_c, template_dir
 
 MANIFEST = "lnnc-manifest: "
-STACK_BOUND = 256  # of a step on a Cortex-M4 at -Os, kept true by tests/test_size.py
+STACK_BOUND = 256  # of a step on a Cortex-M4 at -Os, kept true by tests/test_generated_c.py
 
 # avr-gcc has no arrays of 32,768 bytes, and data beyond 64 KB of flash needs far pointers
 AVR_TABLE_MAX, AVR_FLASH_MAX = 32_767, 65_535
