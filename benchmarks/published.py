@@ -30,7 +30,7 @@ MODELS = {
     "teacher_h128": ("teacher_h128_state_dict.pth", 1 / 9, 9),
 }
 STRIDE = 39
-M4_WINDOWS = 128
+M4_WINDOWS = 125
 
 
 def load_windows(folder: Path) -> tuple[Array, Array, Array]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lnnc._version import __version__
 from lnnc.codegen.c_text import scratch_bytes, state_bytes
 from lnnc.codegen.emit import Files, Golden, Identity, emit
-from lnnc.codegen.given import read_given
+from lnnc.codegen.given import Given, first_other_line, read_given
 from lnnc.codegen.names import check_name
 from lnnc.errors import LnncError
 from lnnc.frontend.checkpoint import Checkpoint
@@ -37,16 +38,48 @@ STAGES = ("checkpoint", "graph", "passes", "calibrate", "program", "code")
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """Every product of one compilation."""
+    """The pipeline as a column: each stage from the one above it, made when it is first asked for.
+
+    Attributes:
+        name: prefix of every public C name.
+        stem: name of the generated files without suffix.
+    """
 
     checkpoint: Checkpoint
-    graph: Graph
-    optimized: Graph
-    stats: dict[str, Stats]
-    options: Options
-    program: Program
     name: str
-    files: Files
+    options: Options
+    stem: str
+
+    @cached_property
+    def graph(self) -> Graph:
+        return build_graph(self.checkpoint)
+
+    @cached_property
+    def optimized(self) -> Graph:
+        return run_passes(self.graph)
+
+    @cached_property
+    def stats(self) -> dict[str, Stats]:
+        return calibrate(self.optimized, self.checkpoint)
+
+    @cached_property
+    def program(self) -> Program:
+        return lower(self.optimized, self.stats, self.options, self.checkpoint.where)
+
+    @cached_property
+    def files(self) -> Files:
+        identity = Identity(
+            self.name, self.stem, self.checkpoint.digest(), asdict(self.options), summary(self.checkpoint)
+        )
+        return emit(self.program, identity, golden_of(self.program))
+
+
+def plan_model(
+    model: str | Path | Checkpoint, name: str = "lnn", options: Options | None = None, stem: str = ""
+) -> Compiled:
+    """A compilation of which nothing is done yet but the reading of the checkpoint. Arguments as `compile_model`."""
+    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
+    return Compiled(checkpoint, check_name(name), options or Options(), stem or name)
 
 
 def compile_model(
@@ -63,17 +96,9 @@ def compile_model(
     Raises:
         LnncError: everything that is wrong with the model or the options.
     """
-    options = options or Options()
-    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
-    check_name(name)
-    graph = build_graph(checkpoint)
-    optimized = run_passes(graph)
-    stats = calibrate(optimized, checkpoint)
-    program = lower(optimized, stats, options, checkpoint.where)
-    golden = golden_of(program)
-    identity = Identity(name, stem or name, checkpoint.digest(), asdict(options), summary(checkpoint))
-    files = emit(program, identity, golden)
-    return Compiled(checkpoint, graph, optimized, stats, options, program, name, files)
+    compiled = plan_model(model, name, options, stem)
+    _ = compiled.files  # every stage now, so that errors show here
+    return compiled
 
 
 def golden_of(program: Program) -> Golden:
@@ -142,11 +167,35 @@ def verify_model(
     asked = asdict(options) if isinstance(options, Options) else dict(options or {})
     given = None if source is None else read_given(source, checkpoint.digest(), {"name": name, **asked})
     chosen = given.options if given else Options(**asked)
-    compiled = compile_model(checkpoint, given.name if given else name or "lnn", chosen)
+    compiled = compile_model(checkpoint, given.name if given else name or "lnn", chosen, given.stem if given else "")
     c_text, h_text = (given.source, given.header) if given else (compiled.files.source, compiled.files.header)
     data = None if checkpoint.calibration is None else shaped(checkpoint, checkpoint.calibration)
     groups = make_groups(compiled.program, data, vectors, seed)
-    return [check_model(compiled.program, c_text, h_text, compiled.name, m, groups) for m in machines(on, route)]
+    reports = [compare_text(given, compiled.files)] if given and given.version == __version__ else []
+    for target, machine in zip(on, machines(on, route), strict=True):
+        reports.append(check_model(compiled.program, c_text, h_text, compiled.name, machine, groups, target))
+    return reports
+
+
+def compare_text(given: Given, fresh: Files) -> Report:
+    """Whether a given pair is, comments and layout aside, what its model generates.
+
+    Vectors cannot show every edit: a bias that is off by one may round away in all of them.
+    """
+    texts = (
+        (".c", given.source, fresh.source),
+        (".h", given.header, fresh.header),
+        ("_golden.h", given.golden, fresh.golden),
+    )
+    compared, found = 0, ""
+    for suffix, have, want in texts:
+        if have is None:
+            continue
+        compared += len(have)
+        line = first_other_line(have, want)
+        if line and not found:
+            found = f"{given.stem}{suffix} line {line} is not what lnnc {__version__} generates from this model"
+    return Report("text", "the generated files", 0, compared, found)
 
 
 def run_model(

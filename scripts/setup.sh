@@ -96,7 +96,7 @@ install_python() {
     local stamp="$venv/.ready-$mode" now
     now=$(fingerprint)
     if [ -x "$venv/bin/lnnc" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$now" ]; then return 0; fi
-    "$venv/bin/python" -c '' 2>/dev/null || "$python" -m venv --clear "$venv"
+    "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv"
     say "installing lnnc[$extras] into $venv; the first time takes a few minutes"
     # torch by its exact pin before anything asks for a range of it: a range may bring gigabytes of CUDA packages.
     pip_install "$(grep '^torch==' constraints.txt)" "$(grep '^setuptools==' constraints.txt)"

@@ -247,6 +247,47 @@ def test_all_faults_are_listed_at_once(tmp_path: Path) -> None:
     compile_bad(save(bad, tmp_path / "m.pt"), "architecture.window", "inputs[0].size", "outputs[0].unit")
 
 
+UNKNOWN = {  # a misspelt key, the one that was meant, and another of its table
+    "provenence": ("checkpoint", "provenance", "calibration"),
+    "architecture/residul": ("architecture", "residual", "decoder"),
+    "architecture/encoder/0/kee": ("architecture.encoder[0]", "key", "epsilon"),
+    "architecture/encoder/1/eps": ("architecture.encoder[1]", "epsilon", "op, key"),
+    "architecture/encoder/2/Op": ("architecture.encoder[2]", "op", "epsilon"),
+    "architecture/decoder/0/epsilom": ("architecture.decoder[0]", "epsilon", "op"),
+    "architecture/dynamics/driv": ("architecture.dynamics", "drive", "recurrence"),
+    "inputs/0/ofset": ("inputs[0]", "offset", "unit"),
+    "outputs/0/scal": ("outputs[0]", "scale", "range"),
+    "inputs/0/quux": ("inputs[0]", "", "name, size, unit, range, offset, scale"),
+    "calibration/input": ("calibration", "inputs", "ranges"),
+}
+
+
+@pytest.mark.parametrize("field", UNKNOWN)
+def test_an_unknown_key_is_named_with_the_one_that_was_meant(tmp_path: Path, field: str) -> None:
+    """In every table: ignored, it would silently leave the default."""
+    label, meant, other = UNKNOWN[field]
+    key = field.rpartition("/")[2]
+    question = f" (did you mean '{meant}'?), expected " if meant else ", expected "
+    bad = changed(GOOD, field, 1)
+    compile_bad(save(bad, tmp_path / "m.pt"), f"{label}: unknown key '{key}'{question}", other, "docs/checkpoint.md")
+
+
+@pytest.mark.parametrize("key", [None, 3, (1, 2), "x" * 5000, "\x1b[31m", ""])
+def test_odd_unknown_keys(tmp_path: Path, key: Any) -> None:
+    for bad in ({**GOOD, key: 1}, {**GOOD, "architecture": {**GOOD["architecture"], key: 1}}):
+        compile_bad(save(bad, tmp_path / "m.pt"), "unknown key")
+
+
+def test_unknown_keys_of_every_table_are_listed_at_once(tmp_path: Path) -> None:
+    bad = GOOD
+    for field in UNKNOWN:
+        bad = changed(bad, field, 1)
+    parts = [f"{label}: unknown key" for label, *_ in UNKNOWN.values()]
+    compile_bad(save(bad, tmp_path / "m.pt"), f"{len(UNKNOWN)} faults", *parts)
+    without = changed(changed(GOOD, "calibration", ...), "calibratoin", {"inputs": DATA})
+    compile_bad(save(without, tmp_path / "m.pt"), 'key "calibration" is missing', "did you mean 'calibration'?")
+
+
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict"])
 def test_a_state_dict_is_told_from_a_checkpoint(tmp_path: Path, key: str) -> None:
     compile_bad(save(GOOD["state_dict"], tmp_path / "m.pt"), "bare state_dict", "lnnc import dlnet")
@@ -367,7 +408,8 @@ def test_ranges_are_checked_in_every_field(tmp_path: Path, entry: Any) -> None:
 
     ranges = ranges_of_checkpoint(parse_checkpoint(GOOD, "good"))
     bad = {**GOOD, "calibration": {"ranges": {**ranges, "input": entry}}}
-    compile_bad(save(bad, tmp_path / "m.pt"), "calibration.ranges['input']")
+    unknown = ["unknown key 'foo', expected min, max"] if isinstance(entry, dict) and "foo" in entry else []
+    compile_bad(save(bad, tmp_path / "m.pt"), "calibration.ranges['input']", *unknown)
     assert lnnc("inspect", save({**GOOD, "calibration": {"ranges": ranges}}, tmp_path / "m.pt")).code == 0
 
 

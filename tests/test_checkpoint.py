@@ -131,10 +131,19 @@ def test_the_digest_leaves_out_where_it_came_from() -> None:
     assert other.digest() == checkpoint().digest()
 
 
-def test_unknown_keys_beside_the_known_are_ignored(tmp_path: Path) -> None:
-    """A trainer may keep its own notes in the dictionary."""
-    more = {**document(), "epoch": 3, "history": [1.0, 2.0], None: 4}
+def test_notes_of_a_trainer_go_into_provenance(tmp_path: Path) -> None:
+    """Any key there; beside the known keys of the other tables none."""
+    more = {**document(), "provenance": {"epoch": 3, "loss": 0.5}}
     assert load_checkpoint(save(more, tmp_path / "m.pt")).digest() == checkpoint().digest()
+    with pytest.raises(LnncError, match="unknown key 'epoch'"):
+        load_checkpoint(save({**document(), "epoch": 3}, tmp_path / "m.pt"))
+
+
+def test_every_key_that_is_saved_is_read_back() -> None:
+    """Also those that a hand-written document leaves out: key and epsilon of an activation."""
+    saved = checkpoint_document(checkpoint())
+    assert set(saved["architecture"]["encoder"][2]) == {"op", "key", "epsilon"}
+    assert parse_checkpoint(saved, "saved").header() == checkpoint().header()
 
 
 def test_the_document_is_plain_data() -> None:

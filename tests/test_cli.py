@@ -244,7 +244,7 @@ def test_one_changed_weight_fails_and_names_the_layer(model: Path, source: Path)
 
     result = lnnc("verify", model, edited(source, change))
     assert result.code == 1
-    assert result.last.startswith("FAIL: reference and C differ on host")
+    assert result.last.startswith("FAIL: model and C differ on text, host")
     assert "first difference: " in result.out
     assert "layer 'encoder.3'" in result.out
     assert "PASS" not in result.out
@@ -280,7 +280,6 @@ def test_verify_refuses_what_does_not_belong_together(model: Path, source: Path)
     ('"options":', '"opt":', "manifest is damaged"),
     ('"name": "soh"', '"name": "int"', "--name"),
     ('"arithmetic": "', '"arithmetic": "x', "arithmetic x"),
-    ("void soh_reset(", "viod soh_reset(", "the compiler refused the code"),
 ])  # fmt: skip
 def test_a_damaged_file_is_refused(model: Path, source: Path, old: str, new: str, part: str) -> None:
     assert part in refusals(edited(source, lambda text: text.replace(old, new, 1)), model)
@@ -289,7 +288,32 @@ def test_a_damaged_file_is_refused(model: Path, source: Path, old: str, new: str
 def test_a_crash_is_no_pass(model: Path, source: Path) -> None:
     crash = "    *(volatile int *)0 = 1;\n    return 0;\n}\n\n#ifdef SOH_SELFTEST"
     bad = edited(source, lambda text: text.replace("    return 0;\n}\n\n#ifdef SOH_SELFTEST", crash, 1))
-    assert "killed by SIG" in refusals(bad, model)
+    result = lnnc("verify", model, bad)
+    assert result.code == 1 and "killed by SIG" in result.out and result.last.startswith("FAIL")
+
+
+def test_code_that_does_not_compile_fails(model: Path, source: Path) -> None:
+    bad = edited(source, lambda text: text.replace("void soh_reset(", "viod soh_reset(", 1))
+    result = lnnc("verify", model, bad)
+    assert result.code == 1 and "the compiler refused the code" in result.out and result.last.startswith("FAIL")
+
+
+@pytest.mark.parametrize("suffix", [".c", ".h", "_golden.h"])
+def test_an_edit_that_no_vector_shows_fails(model: Path, source: Path, suffix: str) -> None:
+    """One unit of a bias, a scale in the header, a golden value: the text is compared too."""
+    file = source.with_name(f"soh{suffix}")
+    text = file.read_text()
+    at = max(found.start(1) for found in re.finditer(r"[ {(](\d+)[,)\n]", text))
+    file.write_text(text[:at] + "1" + text[at:])
+    result = lnnc("verify", model, source)
+    assert result.code == 1
+    assert f"soh{suffix} line {text[:at].count(chr(10)) + 1} is not what lnnc" in result.out
+    assert result.last.startswith("FAIL: model and C differ on text")
+
+
+def test_layout_and_comments_may_change(model: Path, source: Path) -> None:
+    changed = edited(source, lambda text: text.replace("{\n", "\n{  /* by hand */\n\n"))
+    assert lnnc("verify", model, changed).last.startswith("PASS")
 
 
 # --- inspect, doctor, demo ---
@@ -310,6 +334,8 @@ def test_doctor_lists_every_tool() -> None:
     shown = lnnc("doctor")
     assert shown.code == 0
     assert all(tool.name in shown.out for tool in TOOLS)
+    installed = re.findall(r"^    need (\S+) have", (ROOT / "scripts" / "setup.sh").read_text(), re.M)
+    assert {"clang", "simavr", "qemu-system-arm"} <= set(installed) <= {tool.apt for tool in TOOLS}
 
 
 def test_demo_writes_where_it_is_told(tmp_path: Path) -> None:
@@ -329,6 +355,37 @@ def test_colour_only_on_a_terminal(model: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert "\x1b" not in done.stdout + done.stderr
         assert done.stdout.splitlines()[-1] == "PASS: every byte equal on host"
+
+
+def on_a_terminal(*args: Any, **variables: str) -> str:
+    """What the command shows on a pseudo-terminal, errors included."""
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "lnnc", *map(str, args)]
+    environment = {**os.environ, "TERM": "xterm-256color", **variables}
+    running = subprocess.Popen(command, cwd=ROOT, stdout=theirs, stderr=theirs, stdin=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 65536):
+            shown += part
+    except OSError:  # Linux ends a pseudo-terminal with EIO
+        pass
+    os.close(ours)
+    running.wait(timeout=60)
+    return shown.decode()
+
+
+def test_no_color_is_honoured_on_a_terminal(model: Path) -> None:
+    for command in (("inspect", model), ("inspect", "no.pt")):
+        environment = dict.fromkeys(("NO_COLOR",), "")
+        assert "\x1b[" in on_a_terminal(*command, **environment)
+        assert "\x1b[" not in on_a_terminal(*command, NO_COLOR="1")
+
+
+def test_a_stage_shows_though_a_later_one_fails(model: Path) -> None:
+    shown = lnnc("compile", model, "--stop-after", "graph", "--input-frac", 99)
+    assert shown.code == 0 and "Linear" in shown.out
+    assert lnnc("compile", model, "--stop-after", "program", "--input-frac", 99).code == 2
 
 
 def test_an_error_leaves_the_process_with_2(tmp_path: Path) -> None:

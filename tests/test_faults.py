@@ -221,8 +221,7 @@ for (i = 0; i + 1 < n; i += 2) {
         out[i + 1] = (int16_t)lnn_clamp((int16_t)(pair >> 16) - center, -32640, 32640);
     }"""
     fault = Fault("words from the port", loop, words)
-    with pytest.raises(LnncError, match=message):
-        program_net("window", in_model(fault), machine)
+    assert message in program_net("window", in_model(fault), machine)
     assert program_net("window", in_model(fault), HostMachine()) == ""  # a PC forgives it: hence the other machines
 
 

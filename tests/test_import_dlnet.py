@@ -135,6 +135,84 @@ def test_shapes_and_layers_are_inferred(folder: Path) -> None:
     assert arch.dynamics.recurrence == "low_rank"
 
 
+def test_what_was_inferred_is_shown(folder: Path) -> None:
+    assert run_import(folder).last == (
+        "encoder: Linear 12->7, LayerNorm, ReLU, Linear 7->4, LayerNorm, tanh; "
+        "liquid neuron 4, low rank, 1 x dt 0.05, residual; "
+        "decoder: Linear 4->7, LayerNorm, ReLU, Linear 7->10; LayerNorm epsilon 1e-05"
+    )
+    torch.save(network(rank=None, residual=False).state_dict(), folder / "w.pth")
+    assert "; liquid neuron 4, full, 2 x dt 0.111111; " in run_import(folder, dt="1/9", steps=2).last
+
+
+def layers(part: str, kinds: dict[int, str], widths: tuple[int, int]) -> dict[str, torch.Tensor]:
+    """Tensors of Linear ("L") and LayerNorm ("N") layers at these indices, all but the last Linear 7 wide."""
+    state, (width, last) = {}, widths
+    final = max((index for index, kind in kinds.items() if kind == "L"), default=-1)
+    for index, kind in kinds.items():
+        to = width if kind == "N" else last if index == final else 7
+        state[f"{part}.{index}.weight"] = torch.ones(width) if kind == "N" else torch.randn(to, width)
+        state[f"{part}.{index}.bias"] = torch.zeros(to)
+        width = to
+    return state
+
+
+def with_layers(folder: Path, encoder: str = "LN..LN", decoder: str = "LN..L") -> None:
+    """w.pth with these layers: L a Linear, N a LayerNorm, a dot an index without weights."""
+    state = {k: v for k, v in network().state_dict().items() if not k.startswith(("encoder", "decoder"))}
+    for part, text, widths in (("encoder", encoder, (12, 4)), ("decoder", decoder, (4, 10))):
+        state |= layers(part, {index: kind for index, kind in enumerate(text) if kind != "."}, widths)
+    torch.save(state, folder / "w.pth")
+
+
+@pytest.mark.parametrize(("decoder", "expected"), [
+    ("L", "Linear 4->10"), ("LN", "Linear 4->10, LayerNorm"), ("L.L", "Linear 4->7, ReLU, Linear 7->10"),
+    ("L..L", "Linear 4->7, ReLU, Linear 7->10"), ("LN.L", "Linear 4->7, LayerNorm, ReLU, Linear 7->10"),
+    ("LN..LN.L", "Linear 4->7, LayerNorm, ReLU, Linear 7->7, LayerNorm, ReLU, Linear 7->10"),
+    ("L.LN..L", "Linear 4->7, ReLU, Linear 7->7, LayerNorm, ReLU, Linear 7->10"),
+])  # fmt: skip
+def test_indices_as_published(folder: Path, decoder: str, expected: str) -> None:
+    """One free index before the next Linear is a ReLU, two are a ReLU and a Dropout."""
+    with_layers(folder, decoder=decoder)
+    result = run_import(folder)
+    assert result.code == 0, result.err
+    assert f"decoder: {expected}; LayerNorm" in result.last
+
+
+@pytest.mark.parametrize(("text", "part"), [
+    ("LL", "between encoder.0 and encoder.1 stands no layer, expected a ReLU"),
+    ("LNL", "between encoder.1 and encoder.2 stands no layer, expected a ReLU"),
+    ("L...L", "between encoder.0 and encoder.4 stand 3 layers without weights, expected a ReLU, or"),
+    ("LN.....L", "between encoder.1 and encoder.7 stand 5 layers without weights"),
+    ("L.N", "between encoder.0 and encoder.2 stands a layer without weights before the LayerNorm: which?"),
+    ("L..N.L", "between encoder.0 and encoder.3 stand 2 layers without weights before the LayerNorm: which?"),
+    ("LN.N", "between encoder.1 and encoder.3 stands a layer without weights before the LayerNorm: which?"),
+    ("LNN", "encoder.1 and encoder.2 are LayerNorms"),
+    ("N", "expected it to begin with a Linear layer 'encoder.0.weight'"),
+    ("NL", "expected it to begin with a Linear layer 'encoder.0.weight'"),
+    (".L", "expected it to begin with a Linear layer 'encoder.0.weight': which layer stands before encoder.1?"),
+    ("...LN", "which layer stands before encoder.3?"),
+    ("", "encoder: expected it to begin with a Linear layer"),
+])  # fmt: skip
+def test_other_indices_are_asked_about(folder: Path, text: str, part: str) -> None:
+    """What stands at an index without weights is not guessed."""
+    with_layers(folder, encoder=text)
+    result = run_import(folder)
+    assert part in result.err
+    assert "fix: describe the layers in a checkpoint of your own (docs/checkpoint.md)" in result.err
+
+
+def test_all_odd_indices_are_listed_at_once(folder: Path) -> None:
+    with_layers(folder, encoder="L.N...L", decoder=".LL")
+    state = torch.load(folder / "w.pth", weights_only=True)
+    torch.save({**state, "attention.q": torch.zeros(2)}, folder / "w.pth")
+    error = run_import(folder).err
+    assert "5 faults" in error
+    for part in ("encoder.0 and encoder.2", "encoder.2 and encoder.6", "before decoder.1", "decoder.1 and decoder.2"):
+        assert part in error
+    assert "as model.state_dict() names them; describe the layers" in error
+
+
 @pytest.mark.parametrize(("text", "value"), [("1/9", 1 / 9), ("0.05", 0.05), ("1", 1.0), ("2/3", 2 / 3)])
 def test_dt_may_be_a_fraction(folder: Path, text: str, value: float) -> None:
     assert run_import(folder, dt=text).code == 0
@@ -218,7 +296,10 @@ def test_weights_in_their_usual_wrappings(folder: Path, wrap: str) -> None:
 
 def test_the_published_students(shared: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "X.npz", np.linspace(0.82, 1.0, 300).reshape(3, 100))
-    for name, recurrence in (("student_h64", "low_rank"), ("teacher_h128", "full")):
+    for name, recurrence in (
+        ("student_deployed_h4", "low_rank"), ("student_h16_pruned90", "low_rank"), ("student_h64", "low_rank"),
+        ("teacher_h128", "full"),
+    ):  # fmt: skip
         (tmp_path / "w.pth").write_bytes((shared / f"models/dlnet/{name}_state_dict.pth").read_bytes())
         assert run_import(tmp_path).code == 0
         dynamics = load_checkpoint(tmp_path / "s.pt").architecture.dynamics

@@ -13,11 +13,12 @@ import pytest
 from lnnc.frontend.import_dlnet import import_dlnet
 from lnnc.ir.evaluate import evaluate
 from lnnc.ir.graph import Array
+from lnnc.ir.program import struct_bytes
 from lnnc.pipeline import Compiled, Options, compile_model
 from lnnc.reference.interp import Machine as Reference
 from lnnc.reference.quantio import to_raw, to_real
 from lnnc.report.size import measure
-from lnnc.verify.check import state_bytes, state_sizes
+from lnnc.verify.check import state_bytes
 from lnnc.verify.emulate import M4Machine
 from lnnc.verify.host import HostMachine
 from lnnc.verify.machine import Machine
@@ -120,7 +121,7 @@ def check_machine(model: Compiled, machine: Machine, windows: Array, folder: Pat
     program = model.program
     raw = to_raw(windows[:, :PAST], program.inputs)
     image = build_model(machine, model.files.source, model.files.header, "soh", folder, opt="-Os")
-    used, size = state_sizes(program)
+    used, size = struct_bytes(program.of_kind("state"))
     odd = np.arange(len(raw)) % 2 == 1
     got = decode_windows(machine.run(image, encode_windows(raw.astype(np.int16), odd), 300), program.output_size, size)
     reference = Reference(program, len(raw))
@@ -156,3 +157,12 @@ def test_sizes_of_the_deployed_student(width: str, shared: Path) -> None:
     assert got.ram <= 1536
     assert got.stack <= 256
     assert (got.data, got.bss) == (0, 0)
+
+
+@pytest.mark.needs("arm-none-eabi-gcc", "elftools")
+@every_network
+def test_the_readme_gives_the_sizes_that_are_measured(network: str, shared: Path) -> None:
+    files = compiled(shared, network, "int16").files
+    got = measure(files.source, files.header, "soh")
+    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+    assert f"| {got.flash:,} | {got.ram:,} |" in readme

@@ -21,12 +21,13 @@ from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.frontend.parse import parse_checkpoint
 from lnnc.ir.evaluate import evaluate
 from lnnc.ir.graph import Array
+from lnnc.ir.program import struct_bytes
 from lnnc.pipeline import Compiled, Options, compile_model
 from lnnc.quantize.calibrate import shaped
 from lnnc.reference.interp import Machine as Reference
 from lnnc.reference.quantio import to_raw, to_real
 from lnnc.resources import firmware_text
-from lnnc.verify.check import expect, first_difference, observe, records, state_sizes
+from lnnc.verify.check import expect, first_difference, observe, records
 from lnnc.verify.emulate import M4Machine
 from lnnc.verify.host import HostMachine
 from lnnc.verify.machine import Machine
@@ -141,7 +142,7 @@ def build(machine: Machine, made: Sequence[Case], folder: Path, opt: str) -> Pat
 
 def output_bytes(case: Case, group: Group) -> int:
     """What the harness writes for a group."""
-    size = state_sizes(case.compiled.program)[1]
+    size = struct_bytes(case.compiled.program.of_kind("state"))[1]
     sequences, steps = group.inputs.shape[:2]
     step = 1 + 4 + 2 * case.compiled.program.output_size + size
     return sequences * (steps * step + len(group.resets) * (1 + size))

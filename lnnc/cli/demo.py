@@ -60,7 +60,7 @@ def demo(ctx: click.Context, folder: str, targets: str | None) -> None:
     on = split_targets(targets) if targets else _demo_targets()
     with waiting("verifying"):
         reports = verify_model(checkpoint, source, on)
-    ctx.exit(report_verification(on, reports))
+    ctx.exit(report_verification(reports))
 
 
 def _demo_targets() -> list[str]:

@@ -16,7 +16,14 @@ def complain(text: str) -> None:
     """An error on stderr."""
     text = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)  # no terminal commands
     first, _, rest = text.partition("\n")
-    click.echo(click.style("error: ", fg="red", bold=True) + first + (f"\n{rest}" if rest else ""), err=True)
+    head = "error: " if _no_color() else click.style("error: ", fg="red", bold=True)
+    click.echo(head + first + (f"\n{rest}" if rest else ""), err=True)
+
+
+def _no_color() -> bool:
+    import os
+
+    return bool(os.environ.get("NO_COLOR"))
 
 
 def say(text: str = "") -> None:
@@ -24,10 +31,10 @@ def say(text: str = "") -> None:
     import errno
 
     try:
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and not _no_color():
             _show(text)
         else:
-            click.echo(text)
+            click.echo(click.unstyle(text))
         sys.stdout.flush()
     except OSError as error:
         _discard_output()  # what could not be written would be tried again at the end

@@ -44,7 +44,7 @@ def import_dlnet_command(
     lnnc import dlnet student.pth --dt 0.05 --steps 1 --scaler-min 0.818 --scaler-max 1.006 \\
         --calibration X.npz -o student.pt
     """
-    from lnnc.frontend.import_dlnet import import_dlnet, load_array
+    from lnnc.frontend.import_dlnet import described, import_dlnet, load_array
     from lnnc.frontend.storage import check_checkpoint_target, save_checkpoint
     from lnnc.pipeline import with_ranges
 
@@ -64,3 +64,4 @@ def import_dlnet_command(
     say(
         f"{output}: {sum(a.size for a in checkpoint.tensors.values())} parameters, sha256 {checkpoint.digest()[:16]}..."
     )
+    say(described(checkpoint.architecture, checkpoint.tensors))

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lnnc.ir.program import Block, Buffer, Call, Constant, Program, ProgramPort
+from lnnc.ir.program import Block, Buffer, Call, Constant, Program, ProgramPort, by_width, struct_bytes
 from lnnc.kernels import KERNELS
 from lnnc.kernels.registry import C_TYPES
 from lnnc.resources import runtime_c
 
 WIDTH = 100
 _CALLED = re.compile(r"\blnn_([a-z0-9_]+)\(")
-_ORDER = {"int32": 0, "int16": 1, "int8": 2}
 
 
 def rename(text: str, name: str) -> str:
@@ -70,11 +69,6 @@ def table(constant: Constant, name: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-def by_width(buffers: Iterable[Buffer]) -> list[Buffer]:
-    """Wide elements first: no padding between the arrays of a structure."""
-    return sorted(buffers, key=lambda b: _ORDER[b.dtype])
-
-
 def state_fields(program: Program) -> list[str]:
     """Members of the state structure."""
     fields = [
@@ -99,13 +93,18 @@ def scratch_fields(program: Program) -> list[str]:
 
 
 def state_bytes(program: Program) -> int:
-    """Bytes of the state structure's members (a compiler may pad its end)."""
-    return sum(b.bytes for b in program.of_kind("state")) or 1
+    """sizeof the state structure on a 32-bit machine."""
+    return struct_bytes(program.of_kind("state"))[1]
 
 
 def scratch_bytes(program: Program) -> int:
-    """Bytes of the scratch structure's members."""
-    return sum(b.bytes for b in slots(program)) or 1
+    """sizeof the scratch structure on a 32-bit machine."""
+    return struct_bytes(slots(program))[1]
+
+
+def count_bytes(number: int) -> str:
+    """A number of bytes in words."""
+    return f"{number} byte{'s' * (number != 1)}"
 
 
 def place(buffer: Buffer) -> str:

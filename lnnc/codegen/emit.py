@@ -160,8 +160,8 @@ def _header(program: Program, name: str) -> dict[str, object]:
         "outputs": _ports(program.outputs, f"{name.upper()}_OUTPUT"),
         "state_fields": c_text.state_fields(program),
         "scratch_fields": c_text.scratch_fields(program),
-        "state_bytes": c_text.state_bytes(program),
-        "scratch_bytes": c_text.scratch_bytes(program),
+        "state_bytes": c_text.count_bytes(c_text.state_bytes(program)),
+        "scratch_bytes": c_text.count_bytes(c_text.scratch_bytes(program)),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,15 +14,20 @@ from lnnc.errors import Findings, LnncError
 from lnnc.ir.program import ARITHMETIC
 from lnnc.quantize.context import Options
 
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_TOKEN = re.compile(r"[A-Za-z0-9_.]+|[^\sA-Za-z0-9_.]")
 _AGAIN = "compile the model again"
 
 
 @dataclass(frozen=True)
 class Given:
-    """Texts of the pair, and what its manifest says."""
+    """Texts of the files (golden: None where it is not beside them), and what the manifest says."""
 
+    stem: str
     source: str
     header: str
+    golden: str | None
+    version: str
     name: str
     options: Options
 
@@ -40,7 +46,7 @@ def read_given(source: str | Path, digest: str, asked: Mapping[str, Any]) -> Giv
         raise LnncError("expected the generated .c file", str(path), "lnnc verify MODEL lnn.c")
     if not path.is_file():
         raise LnncError("no such file", str(path), f"lnnc compile MODEL -o {path}")
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = _read(path)
     manifest = read_manifest(text)
     if manifest is None:
         raise LnncError("not a file that lnnc generated: it carries no lnnc-manifest line", str(path), _AGAIN)
@@ -50,7 +56,37 @@ def read_given(source: str | Path, digest: str, asked: Mapping[str, Any]) -> Giv
         raise LnncError(f"its header '{header.name}' is not beside it", str(path), "keep the pair together")
     name, options = _carried(manifest, str(path))
     _check_asked({"name": name, **asdict(options)}, asked, str(path))
-    return Given(text, header.read_text(encoding="utf-8", errors="replace"), name, options)
+    golden = path.with_name(f"{path.stem}_golden.h")
+    return Given(
+        path.stem,
+        text,
+        _read(header),
+        _read(golden) if golden.is_file() else None,
+        str(manifest.get("lnnc")),
+        name,
+        options,
+    )
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def first_other_line(text: str, other: str) -> int:
+    """Number of the first line of C that differs, comments and white space aside; 0 if there is none."""
+    ours, theirs = _code(text), _code(other)
+    for (number, a), (_, b) in zip(ours, theirs, strict=False):
+        if a != b:
+            return number
+    if len(ours) == len(theirs):
+        return 0
+    return ours[len(theirs)][0] if len(ours) > len(theirs) else (ours[-1][0] if ours else 1)
+
+
+def _code(text: str) -> list[tuple[int, str]]:
+    """(line, token) of every token that is no comment."""
+    bare = _COMMENT.sub(lambda m: "\n" * m[0].count("\n") or " ", text)
+    return [(number, token) for number, line in enumerate(bare.split("\n"), 1) for token in _TOKEN.findall(line)]
 
 
 def _check_origin(manifest: Mapping[str, Any], digest: str, where: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -44,6 +45,15 @@ def get(table: Mapping[str, Any], key: str, kind: type, label: str, found: Findi
     expected = {str: "a text", int: "a whole number", float: "a number", list: "a list"}[kind]
     found.add(f"{label}.{key}: expected {expected}, found {shown(value) if key in table else 'nothing'}")
     return _STANDINS[kind]
+
+
+def unknown_keys(table: Mapping[Any, Any], allowed: Sequence[str], label: str, found: Findings) -> None:
+    """Note every key of `table` that is not `allowed`: ignored, a misspelt one would silently leave its default."""
+    for key in table:
+        if key not in allowed:
+            close = difflib.get_close_matches(key.lower(), allowed, 1) if isinstance(key, str) else []
+            question = f" (did you mean '{close[0]}'?)" if close else ""
+            found.add(f"{label}: unknown key {shown(key)}{question}, expected {', '.join(allowed)}")
 
 
 def text(table: Mapping[str, Any], key: str, label: str, found: Findings) -> str:
@@ -99,9 +109,10 @@ def range_entry(entry: Any, label: str, found: Findings) -> dict[str, Any] | Non
     """{"min", "max", ...} of a tensor, checked in every field; a pair stands for min and max."""
     if isinstance(entry, list | tuple) and len(entry) == 2:
         entry = {"min": entry[0], "max": entry[1]}
-    if not isinstance(entry, Mapping) or set(entry) - set(RANGE_KEYS):
+    if not isinstance(entry, Mapping):
         found.add(f"{label}: expected a dictionary with {', '.join(RANGE_KEYS)}, found {shown(entry)}")
         return None
+    unknown_keys(entry, RANGE_KEYS, label, found)
     low, high = entry.get("min"), entry.get("max")
     if not (is_number(low) and is_number(high) and low <= high):
         found.add(f"{label}: expected min <= max, finite, found {shown(low)} and {shown(high)}")

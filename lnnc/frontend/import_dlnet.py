@@ -27,13 +27,20 @@ from lnnc.frontend.parse import calibration_faults, parse_checkpoint
 from lnnc.frontend.storage import read_document, readable
 from lnnc.ir.graph import Array
 
-_LAYER = re.compile(r"^(encoder|decoder)\.(\d+)\.(weight|bias)$")
+_LAYER = re.compile(r"^(encoder|decoder)\.(\d{1,6})\.(weight|bias)$")
 _LOW_RANK = ("dynamics.w_diag", "dynamics.U", "dynamics.V")
 _FULL = "dynamics.W.weight"
 _NESTED = ("state_dict", "model_state_dict")
 _WRAPPERS = ("module.", "_orig_mod.")
 _EXPORT = "export it with torch.save(model.state_dict(), 'weights.pth'), from a network that did not diverge"
 _CELL = ("dynamics.alpha", "dynamics.beta")
+_NAMES = (
+    "expected encoder.N, decoder.N (Linear or LayerNorm), dynamics.{w_diag,U,V or W.weight}, "
+    "dynamics.{alpha,beta} and residual_weight, as model.state_dict() names them"
+)
+_OWN = "describe the layers in a checkpoint of your own (docs/checkpoint.md)"
+_FREE_MAX = 2  # indices without weights between two blocks: a ReLU, or a ReLU and a Dropout
+_TITLES = {"norm": "LayerNorm", "relu": "ReLU"}
 
 
 def read_state_dict(path: str | Path) -> dict[str, Array]:
@@ -81,11 +88,11 @@ def infer_architecture(
 ) -> Architecture:
     """Layers and shapes of a DLNet network from the names and shapes of its weights.
 
-    Linear layers are the two-dimensional weights, LayerNorms the one-dimensional; as in the paper a ReLU follows
-    every block but the last, and a tanh the last block of the encoder.
+    Linear layers are the two-dimensional weights, LayerNorms the one-dimensional; as in the paper a ReLU (and perhaps
+    a Dropout) follows every block but the last, and a tanh the last block of the encoder.
 
     Raises:
-        LnncError: unknown or missing keys.
+        LnncError: unknown or missing keys; indices between which something else than in the paper must stand.
     """
     found = Findings(where)
     recurrence = _recurrence(tensors, found)
@@ -95,13 +102,13 @@ def infer_architecture(
     for key in _CELL:
         if key not in tensors:
             found.add(f"key '{key}' is missing")
-    encoder = _part(tensors, "encoder", "tanh", found)
-    decoder = _part(tensors, "decoder", "", found)
+    gaps = Findings(where)
+    encoder = _part(tensors, "encoder", "tanh", found, gaps)
+    decoder = _part(tensors, "decoder", "", found, gaps)
     first = tensors.get(f"{encoder[0].key}.weight") if encoder else None
-    found.raise_if_any(
-        "expected encoder.N, decoder.N (Linear or LayerNorm), dynamics.{w_diag,U,V or W.weight}, "
-        "dynamics.{alpha,beta} and residual_weight, as model.state_dict() names them"
-    )
+    hint = "; ".join(text for text, faults in ((_NAMES, found.faults), (_OWN, gaps.faults)) if faults)
+    found.faults.extend(gaps.faults)
+    found.raise_if_any(hint)
     assert first is not None
     if first.shape[1] % features:
         found.add(f"--features {features} does not divide the {first.shape[1]} inputs of {encoder[0].key}")
@@ -126,26 +133,82 @@ def _recurrence(tensors: Mapping[str, Array], found: Findings) -> str:
     return "full" if full else "low_rank"
 
 
-def _part(tensors: Mapping[str, Array], part: str, last: str, found: Findings) -> tuple[Layer, ...]:
+def _part(tensors: Mapping[str, Array], part: str, last: str, found: Findings, gaps: Findings) -> tuple[Layer, ...]:
     """Linear and LayerNorm layers in order of their index, with the activations between."""
     indices = sorted({int(m[2]) for m in map(_LAYER.match, tensors) if m and m[1] == part})
+    blocks = [(index, _weighted(tensors, f"{part}.{index}", found)) for index in indices]
+    if not blocks or blocks[0] not in ((0, "linear"), (0, "")):
+        stands = f": which layer stands before {part}.{indices[0]}?" if indices and indices[0] else ""
+        gaps.add(f"{part}: expected it to begin with a Linear layer '{part}.0.weight'{stands}")
     layers: list[Layer] = []
-    for index in indices:
-        key = f"{part}.{index}"
-        missing = [f"{key}.{n}" for n in ("weight", "bias") if f"{key}.{n}" not in tensors]
-        if missing:
-            found.add(f"key '{missing[0]}' is missing")
-            continue
-        rank = tensors[f"{key}.weight"].ndim
-        if rank not in (1, 2):
-            found.add(f"tensor '{key}.weight': expected a matrix (Linear) or a vector (LayerNorm), found {rank}-d")
-            continue
-        if rank == 2 and layers:
+    for number, (index, op) in enumerate(blocks):
+        if number:
+            gaps.faults.extend(_gap(part, blocks[number - 1], (index, op)))
+        if op == "linear" and layers:
             layers.append(Layer("relu"))
-        layers.append(Layer("linear" if rank == 2 else "norm", key))
-    if not layers or layers[0].op != "linear":
-        found.add(f"{part}: expected it to begin with a Linear layer '{part}.0.weight'")
+        layers.append(Layer(op, f"{part}.{index}"))
     return (*layers, Layer(last)) if last else tuple(layers)
+
+
+def _weighted(tensors: Mapping[str, Array], key: str, found: Findings) -> str:
+    """The op of a layer with weights; "" where they do not tell it."""
+    missing = [f"{key}.{n}" for n in ("weight", "bias") if f"{key}.{n}" not in tensors]
+    if missing:
+        found.add(f"key '{missing[0]}' is missing")
+    if f"{key}.weight" not in tensors:
+        return ""
+    rank = tensors[f"{key}.weight"].ndim
+    if rank not in (1, 2):
+        found.add(f"tensor '{key}.weight': expected a matrix (Linear) or a vector (LayerNorm), found {rank}-d")
+    return {1: "norm", 2: "linear"}.get(rank, "")
+
+
+def _gap(part: str, before: tuple[int, str], after: tuple[int, str]) -> list[str]:
+    """What is asked about two neighbours with weights whose indices are not the paper's.
+
+    There a LayerNorm directly follows its Linear, and one or two layers without weights (ReLU; ReLU and Dropout) lie
+    before the next Linear.
+    """
+    (first, one), (second, two) = before, after
+    free, pair = second - first - 1, f"{part}.{first} and {part}.{second}"
+    if not one or not two:
+        return []
+    if two == "norm" and free:
+        stand = "stands a layer" if free == 1 else f"stand {free} layers"
+        return [f"between {pair} {stand} without weights before the LayerNorm: which?"]
+    if two == "norm" and one == "norm":
+        return [f"{pair} are LayerNorms, one directly after the other: which Linear layer does the second belong to?"]
+    if two == "linear" and not free:
+        return [f"between {pair} stands no layer, expected a ReLU: does the Linear layer follow without activation?"]
+    if two == "linear" and free > _FREE_MAX:
+        return [f"between {pair} stand {free} layers without weights, expected a ReLU, or a ReLU and a Dropout: which?"]
+    return []
+
+
+def described(architecture: Architecture, tensors: Mapping[str, Array]) -> str:
+    """The layers on one line, for people: what names and shapes of weights were taken for."""
+    arch, cell = architecture, architecture.dynamics
+    parts = [_listed("encoder", arch.encoder, tensors)]
+    if cell is not None:
+        hidden, kind = tensors[f"{cell.key}.alpha"].size, cell.recurrence.replace("_", " ")
+        around = ", residual" if arch.residual else ""
+        parts.append(f"liquid neuron {hidden}, {kind}, {cell.steps} x dt {cell.dt:.6g}{around}")
+    parts.append(_listed("decoder", arch.decoder, tensors))
+    epsilons = sorted({layer.epsilon for layer in (*arch.encoder, *arch.decoder) if layer.op == "norm"})
+    if epsilons:
+        parts.append(f"LayerNorm epsilon {', '.join(f'{epsilon:g}' for epsilon in epsilons)}")
+    return "; ".join(parts)
+
+
+def _listed(part: str, layers: tuple[Layer, ...], tensors: Mapping[str, Array]) -> str:
+    names = []
+    for layer in layers:
+        if layer.op == "linear":
+            outputs, inputs = tensors[f"{layer.key}.weight"].shape
+            names.append(f"Linear {inputs}->{outputs}")
+        else:
+            names.append(_TITLES.get(layer.op, layer.op))
+    return f"{part}: {', '.join(names)}"
 
 
 def load_array(path: str | Path) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,12 @@ from lnnc.frontend.checkpoint import (
     Layer,
     PortSpec,
 )
-from lnnc.frontend.fields import finite, get, interval, is_number, plain, range_entry, shown, text
+from lnnc.frontend.fields import finite, get, interval, is_number, plain, range_entry, shown, text, unknown_keys
 from lnnc.ir.graph import Array
+
+_REQUIRED = ("architecture", "state_dict", "inputs", "outputs", "calibration")
+_ENVELOPE = ("format", "version", *_REQUIRED, "provenance")
+_CALIBRATION = ("inputs", "ranges")
 
 
 def parse_checkpoint(document: Any, where: str) -> Checkpoint:
@@ -35,17 +40,16 @@ def parse_checkpoint(document: Any, where: str) -> Checkpoint:
     Raises:
         LnncError: naming every missing key, wrong type, disagreeing shape and non-finite number at once.
     """
-    _check_envelope(document, where)
     found = Findings(where)
+    _check_envelope(document, where, found)
     architecture = _architecture(document["architecture"], found)
     inputs = _ports(document["inputs"], "inputs", found)
     outputs = _ports(document["outputs"], "outputs", found)
     tensors = _tensors(document["state_dict"], found)
-    found.raise_if_any("see docs/checkpoint.md for the format, or import the weights again")
     calibration, ranges = _calibration(document["calibration"], found)
-    calibration = None if calibration is None else as_streams(calibration, architecture)
     provenance = _provenance(document.get("provenance"), found)
     found.raise_if_any("see docs/checkpoint.md for the format, or import the weights again")
+    calibration = None if calibration is None else as_streams(calibration, architecture)
     checkpoint = Checkpoint(where, architecture, inputs, outputs, tensors, calibration, ranges, provenance)
     _check_widths(checkpoint, found)
     found.raise_if_any("give calibration as the ports declare it: their width, their unit, their range")
@@ -61,7 +65,7 @@ def _provenance(value: Any, found: Findings) -> dict[str, Any]:
     return {}
 
 
-def _check_envelope(document: Any, where: str) -> None:
+def _check_envelope(document: Any, where: str, found: Findings) -> None:
     if not isinstance(document, Mapping):
         raise LnncError(f"expected a dictionary, found {_kind(document)}", where, "see docs/checkpoint.md")
     version, form = document.get("version"), document.get("format")
@@ -73,15 +77,15 @@ def _check_envelope(document: Any, where: str) -> None:
             where,
             "install the lnnc that wrote it, or import the weights again",
         )
-    found = Findings(where)
-    for key in ("architecture", "state_dict", "inputs", "outputs", "calibration"):
-        if document.get(key) is None:
-            found.add(f'key "{key}" is missing')
-    found.raise_if_any(
-        "a model needs calibration: inputs in real units, or the ranges of every tensor"
-        if document.get("calibration") is None
-        else "see docs/checkpoint.md"
-    )
+    unknown_keys(document, _ENVELOPE, "checkpoint", found)
+    missing = [key for key in _REQUIRED if document.get(key) is None]
+    found.faults.extend(f'key "{key}" is missing' for key in missing)
+    if missing:
+        found.raise_if_any(
+            "a model needs calibration: inputs in real units, or the ranges of every tensor"
+            if "calibration" in missing
+            else "see docs/checkpoint.md"
+        )
 
 
 def _kind(value: Any) -> str:
@@ -115,6 +119,7 @@ def _layer(item: Any, label: str, found: Findings) -> Layer | None:
     if not isinstance(op, str) or op not in OPS:
         found.add(f"{label}: expected an op of {', '.join(OPS)}, found {shown(item)}")
         return None
+    unknown_keys(item, _names(Layer), label, found)
     key = get(item, "key", str, label, found) if op in ("linear", "norm") else ""
     epsilon = item.get("epsilon", 1e-5)
     if not is_number(epsilon) or not 0 < epsilon < 1:
@@ -130,6 +135,11 @@ def _table(value: Any, label: str, found: Findings) -> Mapping[str, Any]:
     return {}
 
 
+def _names(kind: type[Layer | Dynamics | Architecture | PortSpec]) -> tuple[str, ...]:
+    """Keys of a table: the fields of what it becomes, which are also what a saved checkpoint holds."""
+    return tuple(field.name for field in fields(kind))
+
+
 def _choice(value: Any, choices: tuple[str, ...], label: str, found: Findings) -> str:
     if isinstance(value, str) and value in choices:
         return value
@@ -141,6 +151,7 @@ def _choice(value: Any, choices: tuple[str, ...], label: str, found: Findings) -
 def _architecture(value: Any, found: Findings) -> Architecture:
     label = "architecture"
     table = _table(value, label, found)
+    unknown_keys(table, _names(Architecture), label, found)
     family = _choice(table.get("family"), ("dlnet",), f"{label}.family", found)
     mode = _choice(table.get("mode"), ("window", "stream"), f"{label}.mode", found)
     window = get(table, "window", int, label, found)
@@ -163,6 +174,7 @@ def _dynamics(value: Any, found: Findings) -> Dynamics | None:
         return None
     label = "architecture.dynamics"
     table = _table(value, label, found)
+    unknown_keys(table, _names(Dynamics), label, found)
     key = get(table, "key", str, label, found)
     recurrence = _choice(table.get("recurrence"), ("full", "low_rank"), f"{label}.recurrence", found)
     drive = _choice(table.get("drive", "mean"), ("mean", "none"), f"{label}.drive", found)
@@ -185,6 +197,7 @@ def _ports(value: Any, label: str, found: Findings) -> tuple[PortSpec, ...]:
 
 def _port(item: Any, label: str, found: Findings) -> PortSpec:
     table = _table(item, label, found)
+    unknown_keys(table, _names(PortSpec), label, found)
     size = get(table, "size", int, label, found)
     offset, scale = table.get("offset", 0.0), table.get("scale", 1.0)
     if not is_number(offset) or not is_number(scale) or scale == 0:
@@ -213,7 +226,9 @@ def _tensors(value: Any, found: Findings) -> dict[str, Array]:
 
 
 def _calibration(value: Any, found: Findings) -> tuple[Array | None, dict[str, dict[str, Any]] | None]:
-    given = [key for key in ("inputs", "ranges") if isinstance(value, Mapping) and value.get(key) is not None]
+    given = [key for key in _CALIBRATION if isinstance(value, Mapping) and value.get(key) is not None]
+    if isinstance(value, Mapping):
+        unknown_keys(value, _CALIBRATION, "calibration", found)
     if len(given) != 1:
         what = "both" if given else shown(value)
         found.add(f'calibration: expected {{"inputs": tensor}} or {{"ranges": {{...}}}}, found {what}')

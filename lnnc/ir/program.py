@@ -6,6 +6,7 @@ prose for people (units, scales); nothing may depend on them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,6 +42,18 @@ class Buffer:
     @property
     def bytes(self) -> int:
         return self.size * np.dtype(self.dtype).itemsize
+
+
+def by_width(buffers: Iterable[Buffer]) -> list[Buffer]:
+    """The order of a C structure's members: wide elements first, so that there is no padding between them."""
+    return sorted(buffers, key=lambda b: -np.dtype(b.dtype).itemsize)
+
+
+def struct_bytes(buffers: Sequence[Buffer]) -> tuple[int, int]:
+    """(bytes of the members, sizeof the structure where it aligns to its widest element); at least one byte."""
+    used = sum(b.bytes for b in buffers) or 1
+    align = max((np.dtype(b.dtype).itemsize for b in buffers), default=1)
+    return used, -(-used // align) * align
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from lnnc.ir.evaluate import evaluate
 from lnnc.ir.graph import INPUT, Array, Euler, Graph, Linear
 from lnnc.passes import run_passes
 
-PERCENTILE = 99.95  # of |x|: what an 8-bit tensor covers (LEARNING: 99.95 % clipping, rounding to nearest)
+PERCENTILE = 99.95  # of |x|: what an 8-bit tensor covers
 ROWS_MAX = 8192  # calibration rows beyond this many are thinned evenly
 
 
@@ -49,12 +49,17 @@ def calibrate(graph: Graph, checkpoint: Checkpoint) -> dict[str, Stats]:
     """
     if checkpoint.calibration is not None:
         found = measure(graph, shaped(checkpoint, checkpoint.calibration))
-        _check_finite(found, checkpoint.where)
+        _check_telling(found, checkpoint.where)
         return found
     return _declared(graph, checkpoint)
 
 
-def _check_finite(found: Mapping[str, Stats], where: str) -> None:
+def _check_telling(found: Mapping[str, Stats], where: str) -> None:
+    if found[INPUT].min == found[INPUT].max:
+        raise LnncError(
+            f"the calibration inputs are all {found[INPUT].min:g}: they tell nothing of any range", where,
+            "give typical inputs, in real units",
+        )  # fmt: skip
     for name, stats in found.items():
         if not np.isfinite([stats.min, stats.max, stats.mean, stats.percentile]).all():
             raise LnncError(

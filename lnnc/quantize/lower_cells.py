@@ -102,15 +102,13 @@ def _diagonal(low: Lowering, op: Euler, x: str, arg: str) -> None:
     """arg += diag(w) x."""
     assert op.diag is not None
     slope = op.diag * low.formats[x].scale * 2.0**ARG_Q
-    shift = next((s for s in range(15, -1, -1) if np.abs(slope).max() * 2.0 ** (32 - s) <= INT32_MAX), 0)
-    if np.abs(slope).max() * 2.0 ** (32 - shift) > INT32_MAX:
-        shift = 15
-    mult = np.round(slope * 2.0 ** (32 - shift))
-    if np.abs(mult).max() > INT32_MAX:
+    shift = next((s for s in range(16) if np.abs(slope).max() * 2.0 ** (32 - s) <= INT32_MAX), None)
+    if shift is None:
         raise LnncError(f"layer '{op.src}': its diagonal is too large", low.builder.where, "retrain with weight decay")
     low.builder.call(
         "muladd_s32", op.src, "diagonal of the recurrence", x=low.names[x], n=len(op.alpha), shift=shift,
-        mult=low.constant(f"{op.src}_diag", "int32", mult), lo=-PRE_MAX, hi=PRE_MAX, acc=arg,
+        mult=low.constant(f"{op.src}_diag", "int32", np.round(slope * 2.0 ** (32 - shift))),
+        lo=-PRE_MAX, hi=PRE_MAX, acc=arg,
     )  # fmt: skip
 
 

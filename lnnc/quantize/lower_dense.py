@@ -72,7 +72,7 @@ def dense(
     if isinstance(q, Misfit):
         raise LnncError(
             f"layer '{op.src}', {q}", low.builder.where,
-            "retrain the layer with weight decay, or widen the range of the port it feeds",
+            "retrain it with weight decay; or, before an output, declare a wider range or fewer --output-frac bits",
         )  # fmt: skip
     rows, cols = op.weight.shape
     name = identifier(op.src)

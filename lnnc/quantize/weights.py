@@ -25,7 +25,6 @@ class Quantized:
     bias: Ints
     mult: Ints
     shift: int
-    row_scale: Array
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def quantize_linear(weight: Array, bias: Array, x: Format, out_scale: Array, mea
         over = bound > INT32_MAX >> min(shift, 31)
         if shift <= SHIFT_MAX and not over.any():
             mult = np.round(gain * 2.0 ** (32 - shift)).astype(np.int64)
-            return Quantized(q.astype(np.int64), b.astype(np.int64), np.minimum(mult, INT32_MAX), shift, scale)
+            return Quantized(q.astype(np.int64), b.astype(np.int64), np.minimum(mult, INT32_MAX), shift)
         stuck = over & (bound <= INT32_MAX) & (2.0 * gain > 2.0 ** (shift - 1.0001))
         if shift > SHIFT_MAX or stuck.any():  # a coarser weight scale would need a larger shift: nothing is gained
             row = int(np.argmax(gain if shift > SHIFT_MAX else stuck))

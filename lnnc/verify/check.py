@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lnnc.errors import LnncError
-from lnnc.ir.program import Buffer, Call, Program
+from lnnc.ir.program import Buffer, Call, Program, by_width, struct_bytes
 from lnnc.kernels.fixed import Ints
 from lnnc.reference.interp import Machine as Reference
 from lnnc.verify.machine import Machine
@@ -28,8 +28,6 @@ from lnnc.verify.model_run import (
 )
 from lnnc.verify.vectors import Group
 
-_WIDTH = {"int32": 0, "int16": 1, "int8": 2}
-
 
 @dataclass(frozen=True, eq=False)
 class Trace:
@@ -43,15 +41,17 @@ class Trace:
 
 @dataclass(frozen=True)
 class Report:
-    """Result of one verification on one machine.
+    """Result of one verification.
 
     Attributes:
+        target: "host", "m4", or "text" for the comparison of a given file with what its model generates.
         machine: what ran it.
         vectors: steps run.
         compared: bytes compared.
         difference: the first difference in words, "" if there is none.
     """
 
+    target: str
     machine: str
     vectors: int
     compared: int
@@ -62,23 +62,11 @@ class Report:
         return not self.difference
 
 
-def state_layout(program: Program) -> list[Buffer]:
-    """State buffers in the order of the C structure: widest elements first."""
-    return sorted(program.of_kind("state"), key=lambda b: _WIDTH[b.dtype])
-
-
-def state_sizes(program: Program) -> tuple[int, int]:
-    """(bytes that hold state, sizeof the structure) on the machines that verify: both align to the widest element."""
-    used = sum(b.bytes for b in program.of_kind("state")) or 1
-    align = max((np.dtype(b.dtype).itemsize for b in program.of_kind("state")), default=1)
-    return used, -(-used // align) * align
-
-
 def state_bytes(program: Program, reference: Reference) -> NDArray[np.uint8]:
     """The state structure of each copy of the model as bytes: (batch, bytes)."""
     parts = [
         np.ascontiguousarray(reference.state[b.name], dtype=f"<i{np.dtype(b.dtype).itemsize}").view(np.uint8)
-        for b in state_layout(program)
+        for b in by_width(program.of_kind("state"))
     ]
     empty = np.zeros((reference.batch, 1), dtype=np.uint8)  # the `unused` byte
     return np.concatenate(parts, axis=1) if parts else empty
@@ -113,7 +101,7 @@ def records(group: Group, row: int) -> list[Record]:
 def observe(program: Program, machine: Machine, image: Path, group: Group) -> Trace:
     """What the generated C says of a group."""
     data = encode_records(r for row in range(len(group.inputs)) for r in records(group, row))
-    used, size = state_sizes(program)
+    used, size = struct_bytes(program.of_kind("state"))
     events = decode_output(machine.run(image, data, timeout=600), program.output_size, size)
     rows, steps = group.inputs.shape[:2]
     stepped = [e for e in events if e.kind == "S"]
@@ -143,25 +131,27 @@ def first_difference(want: Trace, got: Trace) -> tuple[int, int] | None:
 
 def check_model(
     program: Program, c_text: str, h_text: str, name: str, machine: Machine, groups: Sequence[Group],
-    opt: str = "-O2", flags: Sequence[str] = (),
+    target: str = "", opt: str = "-O2", flags: Sequence[str] = (),
 ) -> Report:  # fmt: skip
     """Build a generated pair for a machine, run every group, compare every byte.
 
-    Raises:
-        LnncError: the code does not compile, or crashes.
+    Code that does not compile, or crashes, is a difference too.
     """
     vectors = compared = 0
-    with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
-        image = build_model(machine, c_text, h_text, name, Path(folder), opt=opt, flags=flags)
-        for group in groups:
-            want, got = expect(program, group), observe(program, machine, image, group)
-            vectors += group.steps
-            compared += sum(a.nbytes for a in (want.out, want.state, want.fresh)) + 4 * want.ret.size
-            at = first_difference(want, got)
-            if at is not None:
-                text = _locate(program, (c_text, h_text, name), machine, group, at, (want, got), opt, flags)
-                return Report(machine.describe(), vectors, compared, text)
-    return Report(machine.describe(), vectors, compared)
+    try:
+        with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
+            image = build_model(machine, c_text, h_text, name, Path(folder), opt=opt, flags=flags)
+            for group in groups:
+                want, got = expect(program, group), observe(program, machine, image, group)
+                vectors += group.steps
+                compared += sum(a.nbytes for a in (want.out, want.state, want.fresh)) + 4 * want.ret.size
+                at = first_difference(want, got)
+                if at is not None:
+                    text = _locate(program, (c_text, h_text, name), machine, group, at, (want, got), opt, flags)
+                    return Report(target, machine.describe(), vectors, compared, text)
+    except LnncError as error:
+        return Report(target, machine.describe(), vectors, compared, f"it does not build or run: {error}")
+    return Report(target, machine.describe(), vectors, compared)
 
 
 def _locate(
@@ -175,7 +165,9 @@ def _locate(
     with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
         image = build_model(machine, *files, Path(folder), trace=True, opt=opt, flags=flags)
         data = encode_records(records(group, row))
-        events = decode_output(machine.run(image, data, timeout=600), program.output_size, state_sizes(program)[1])
+        events = decode_output(
+            machine.run(image, data, timeout=600), program.output_size, struct_bytes(program.of_kind("state"))[1]
+        )
     found = _first_layer(program, group, row, step, events)
     if found:
         return head + found
@@ -193,7 +185,7 @@ def _state_difference(program: Program, want: Trace, got: Trace, at: tuple[int, 
     pairs = [("after a reset", a, b) for a, b in zip(want.fresh[row], got.fresh[row], strict=True)]
     for when, expected, found in [*pairs, ("after the step", want.state[row, step], got.state[row, step])]:
         start = 0
-        for buffer in state_layout(program):
+        for buffer in by_width(program.of_kind("state")):
             part = slice(start, start + buffer.bytes)
             start += buffer.bytes
             if (expected[part] != found[part]).any():

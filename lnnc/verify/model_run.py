@@ -154,16 +154,6 @@ def _upto(end: int, output: bytes) -> int:
     return end
 
 
-def stack_steps(events: Sequence[Event]) -> Steps:
-    """The "S" events among `events` as arrays."""
-    steps = [event for event in events if event.kind == "S"]
-    return Steps(
-        np.array([event.ret for event in steps], np.int32),
-        np.array([event.out for event in steps], np.int16),
-        np.array([np.frombuffer(event.state, np.uint8) for event in steps]),
-    )
-
-
 def build_model(
     machine: Machine,
     c_text: str,

@@ -58,6 +58,7 @@ TOOLS: tuple[Tool, ...] = (
     ),
     Tool("qemu-system-arm", "emulate a Cortex-M4 board", ("qemu-system-arm",), apt="qemu-system-arm"),
     Tool("avr-gcc", "check generated C on an 8-bit machine with a 16-bit int", ("avr-gcc",), apt="gcc-avr"),
+    Tool("simavr", "run the self-test on an emulated AVR", ("simavr",), apt="simavr"),
     Tool("unicorn", "emulate a Cortex-M4 where QEMU is not installed", module="unicorn", pip="emulate"),
     Tool("ziglang", "compile where no C compiler is installed", module="ziglang", pip="emulate"),
     Tool("pyelftools", "read the sizes in object files", module="elftools", pip="emulate"),

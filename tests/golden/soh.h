@@ -32,7 +32,7 @@ extern "C" {
 #define SOH_INPUT_FRAC (14) /* 100 x soh [1], q / 2^14, declared 0 ... 1.5 */
 #define SOH_OUTPUT_FRAC (14) /* 100 x soh [1], q / 2^14, declared 0 ... 1.5 */
 
-/* What must survive between two steps: 1 bytes. One for each instance of the model. */
+/* What must survive between two steps: 1 byte. One for each instance of the model. */
 typedef struct {
     uint8_t unused; /* this model keeps nothing between steps; C has no empty structures */
 } soh_state;
