@@ -3,7 +3,7 @@
 #
 # Installs the system tools that are missing (as root on Debian or Ubuntu; otherwise it says what to install)
 # and builds .venv from constraints.txt. Does nothing, quickly, when everything is there already.
-#   demo  a C compiler, and the package with the pip-only Cortex-M4 route
+#   demo  C compilers for this machine and the Cortex-M4, QEMU, and the package with the pip-only Cortex-M4 route
 #   test  every compiler and emulator that the tests use, and the package with its test tools
 # Environment: PYTHON (default python3) makes the .venv; CI=true turns a missing system tool into a failure.
 set -euo pipefail
@@ -38,13 +38,13 @@ find_missing() {
     need gcc have gcc
     need libc6-dev builds gcc plain
     need python3-venv "$python" -c 'import ensurepip, venv'
+    need gcc-arm-none-eabi have arm-none-eabi-gcc
+    need libnewlib-arm-none-eabi builds arm-none-eabi-gcc arm -mcpu=cortex-m4 -c
+    need qemu-system-arm have qemu-system-arm
     [ "$mode" = test ] || return 0
     need g++ have g++
     need clang have clang
     need libclang-rt-dev builds clang plain -fsanitize=address,undefined
-    need gcc-arm-none-eabi have arm-none-eabi-gcc
-    need libnewlib-arm-none-eabi builds arm-none-eabi-gcc arm -mcpu=cortex-m4 -c
-    need qemu-system-arm have qemu-system-arm
     need gcc-avr have avr-gcc
     need avr-libc builds avr-gcc avr -mmcu=atmega328p -c
     need simavr have simavr
