@@ -212,8 +212,10 @@ def run_model(
         A row of outputs for each row or sample, NaN where none was due; 3-D for several streams.
     """
     compiled = compile_model(model, name, options)
-    window = compiled.graph.window is None
-    streams = as_streams(data, compiled.graph.input_size, window, where)
+    arch = compiled.checkpoint.architecture
+    window = arch.mode == "window"
+    grid = (arch.window, arch.features) if window else None
+    streams = as_streams(data, compiled.graph.input_size, grid, where)
     if engine == "float":
         result = run_float(compiled.graph, streams)
     elif engine == "reference":
@@ -222,7 +224,8 @@ def run_model(
         files = compiled.files.source, compiled.files.header
         result = run_machine(compiled.program, files, name, machines([engine], route)[0], streams)
     if window:
-        return result[:, 0]
+        rows = result[:, 0]
+        return rows.reshape(*data.shape[:2], -1) if len(rows) != len(data) and data.ndim == 3 else rows
     return result if data.ndim == 3 else result[0]
 
 

@@ -19,7 +19,7 @@ from lnnc.frontend.dlnet import build_graph
 from lnnc.frontend.parse import parse_checkpoint
 from lnnc.frontend.storage import load_checkpoint, save_checkpoint
 from lnnc.ir.evaluate import evaluate
-from lnnc.pipeline import with_ranges
+from lnnc.pipeline import compile_model, run_model, with_ranges
 
 ROOT = Path(__file__).resolve().parent.parent
 VARIANTS = [("window", 1, "full"), ("window", 3, "low_rank"), ("stream", 1, "low_rank"), ("stream", 2, "full")]
@@ -189,3 +189,16 @@ def test_a_checkpoint_with_ranges_compiles_to_code_of_the_same_size(tmp_path: Pa
         assert lnnc("compile", tmp_path / f"{name}.pt", "-o", tmp_path / f"{name}.c").code == 0
     a, b = (lnnc("compile", tmp_path / f"{n}.pt", "--stop-after", "program", "--name", "x").out for n in "ab")
     assert a.splitlines()[-2:] == b.splitlines()[-2:]
+
+
+def test_rows_of_a_window_model_may_come_in_sequences() -> None:
+    """(N, T, inputs) is N sequences of T windows: for calibration, and for `run`, which answers in the same shape."""
+    given = document()
+    rows = np.asarray(given["calibration"]["inputs"])
+    folded = {**given, "calibration": {"inputs": rows[:12].reshape(3, 4, -1)}}
+    flat = {**given, "calibration": {"inputs": rows[:12]}}
+    programs = [compile_model(parse_checkpoint(doc, "m")).program for doc in (folded, flat)]
+    assert [c.data.tolist() for c in programs[0].constants] == [c.data.tolist() for c in programs[1].constants]
+    out = run_model(parse_checkpoint(flat, "m"), rows[:12].reshape(3, 4, -1), "reference")
+    assert out.shape[:2] == (3, 4)
+    assert np.array_equal(out.reshape(12, -1), run_model(parse_checkpoint(flat, "m"), rows[:12], "reference"))

@@ -152,9 +152,9 @@ def run(
 ) -> None:
     """Evaluate a model on a file of inputs, in real units, on any engine.
 
-    A window model takes independent rows (N, inputs). A stream model takes consecutive samples (T, features) and
-    carries its state; a 3-D array holds several streams, each after a reset. The result has a row for each input row
-    or sample, NaN where no output was due.
+    A window model takes independent rows, (N, inputs) or (N, T, inputs). A stream model takes consecutive samples
+    (T, features) and carries its state; a 3-D array holds several streams, each after a reset. The result has a row for
+    each input row or sample, NaN where no output was due.
     """
     from pathlib import Path
 

@@ -268,7 +268,8 @@ def as_streams(data: Array, arch: Architecture) -> Array:
 def calibration_faults(data: Array, arch: Architecture) -> list[str]:
     """What is wrong with the shape of calibration inputs."""
     if arch.mode == "window":
-        if len(data.shape) > 1 and len(data) and data.shape[1:] in ((arch.width,), (arch.window, arch.features)):
+        grid = data.shape[1:] == (arch.window, arch.features)
+        if data.ndim in (2, 3) and data.size and (grid or data.shape[-1] == arch.width):
             return []
         also = f" or (N, {arch.window}, {arch.features})" if arch.features > 1 else ""
         return [f"calibration: expected inputs of shape (N, {arch.width}){also}, found {tuple(data.shape)}"]

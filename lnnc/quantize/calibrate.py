@@ -71,7 +71,7 @@ def _check_telling(found: Mapping[str, Stats], where: str) -> None:
 def shaped(checkpoint: Checkpoint, data: Array) -> Array:
     """Inputs as `evaluate` takes them: rows of a window model flat, at most `ROWS_MAX` rows."""
     if checkpoint.architecture.mode == "window":
-        data = data.reshape(len(data), -1)
+        data = data.reshape(-1, checkpoint.architecture.width)
     step = -(-len(data) // ROWS_MAX)
     return data[::step]
 

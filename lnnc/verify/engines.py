@@ -18,21 +18,22 @@ from lnnc.verify.model_run import build_model
 from lnnc.verify.vectors import Group
 
 
-def as_streams(data: Array, inputs: int, window: bool, where: str) -> Array:
+def as_streams(data: Array, inputs: int, grid: tuple[int, int] | None, where: str) -> Array:
     """Data as (streams, steps, inputs).
 
-    A window model takes independent rows: (N, inputs), (N, T, features) with T * features = inputs, or one row.
+    A window model (grid = its samples and features) takes independent rows: (N, inputs), (N, T, inputs), (N, samples,
+    features), or one row.
     A stream model takes consecutive samples, (T, inputs), or several streams, (N, T, inputs).
 
     Raises:
         LnncError: another shape.
     """
     shape = data.shape
-    if window:
+    if grid is not None:
         if data.ndim == 1 and len(data) == inputs:
             return data.reshape(1, 1, inputs)
-        if data.ndim in (2, 3) and len(data) and int(np.prod(shape[1:])) == inputs:
-            return data.reshape(len(data), 1, inputs)
+        if data.ndim in (2, 3) and data.size and (shape[-1] == inputs or shape[1:] == grid):
+            return data.reshape(-1, 1, inputs)
         want = f"(N, {inputs}): one window in each row"
     else:
         if data.ndim == 1 and inputs == 1 and len(data):
