@@ -33,8 +33,6 @@ from lnnc.verify.host import find_host
 from lnnc.verify.machine import Machine
 from lnnc.verify.vectors import make_groups, synthetic_golden
 
-STAGES = ("checkpoint", "graph", "passes", "calibrate", "program", "code")
-
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
@@ -167,7 +165,8 @@ def verify_model(
     asked = asdict(options) if isinstance(options, Options) else dict(options or {})
     given = None if source is None else read_given(source, checkpoint.digest(), {"name": name, **asked})
     chosen = given.options if given else Options(**asked)
-    compiled = compile_model(checkpoint, given.name if given else name or "lnn", chosen, given.stem if given else "")
+    prefix = given.name if given else "lnn" if name is None else name
+    compiled = compile_model(checkpoint, prefix, chosen, given.stem if given else "")
     c_text, h_text = (given.source, given.header) if given else (compiled.files.source, compiled.files.header)
     data = None if checkpoint.calibration is None else shaped(checkpoint, checkpoint.calibration)
     groups = make_groups(compiled.program, data, vectors, seed)
@@ -211,7 +210,8 @@ def run_model(
     Returns:
         A row of outputs for each row or sample, NaN where none was due; 3-D for several streams.
     """
-    compiled = compile_model(model, name, options)
+    compiled = plan_model(model, name, options)
+    program = compiled.program  # for every engine, so that none takes a model that cannot be compiled
     arch = compiled.checkpoint.architecture
     window = arch.mode == "window"
     grid = (arch.window, arch.features) if window else None
@@ -219,10 +219,10 @@ def run_model(
     if engine == "float":
         result = run_float(compiled.graph, streams)
     elif engine == "reference":
-        result = run_reference(compiled.program, streams)
+        result = run_reference(program, streams)
     else:
         files = compiled.files.source, compiled.files.header
-        result = run_machine(compiled.program, files, name, machines([engine], route)[0], streams)
+        result = run_machine(program, files, name, machines([engine], route)[0], streams)
     if window:
         rows = result[:, 0]
         return rows.reshape(*data.shape[:2], -1) if len(rows) != len(data) and data.ndim == 3 else rows

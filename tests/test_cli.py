@@ -382,6 +382,16 @@ def test_no_color_is_honoured_on_a_terminal(model: Path) -> None:
         assert "\x1b[" not in on_a_terminal(*command, NO_COLOR="1")
 
 
+@pytest.mark.parametrize("command", ["compile", "verify", "run", "inspect"])
+def test_an_empty_name_is_refused(command: str, model: Path, tmp_path: Path) -> None:
+    more: tuple[Any, ...] = ()
+    if command == "run":
+        np.save(tmp_path / "x.npy", np.full((1, 1), 0.9))
+        more = ("--data", tmp_path / "x.npy")
+    result = lnnc(command, model, "--name", "", *more)
+    assert result.code == 2 and "cannot prefix C names" in result.err, result
+
+
 def test_a_stage_shows_though_a_later_one_fails(model: Path) -> None:
     shown = lnnc("compile", model, "--stop-after", "graph", "--input-frac", 99)
     assert shown.code == 0 and "Linear" in shown.out

@@ -8,19 +8,23 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from networks import small_models
 
-from lnnc.codegen.emit import STACK_BOUND
+from lnnc.codegen.emit import STACK_BOUND, Identity, emit
 from lnnc.frontend.parse import parse_checkpoint
 from lnnc.ir.program import ProgramPort
-from lnnc.pipeline import Compiled, Options, compile_model, write_files
+from lnnc.pipeline import Compiled, Options, compile_model, golden_of, write_files
 from lnnc.reference.quantio import fracs, to_raw, to_real
 from lnnc.report.size import measure
 from lnnc.resources import example_path
+from lnnc.verify.check import check_model
+from lnnc.verify.host import HostMachine
+from lnnc.verify.vectors import make_groups
 
 MODELS = ("soh", "flow", "mixed", "odd")
 INCLUDES = {"<stdint.h>", "<avr/pgmspace.h>", "<arm_acle.h>"}
@@ -406,3 +410,20 @@ def run_on_avr(name: str, chip: str, folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     said = re.search(r"\b([PF])\.", re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr))
     return said.group(1) if said else done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("activations", ["int16", "int8"])
+def test_a_state_that_is_not_updated_in_place_is_committed(activations: str) -> None:
+    """With a slot of its own for every tensor the loop must copy the next state back; the bytes stay the same."""
+    made = compile_model(example_path("soh/student.pt"), "soh", Options(activations))
+    assert "_copy_s16(scratch->own" not in made.files.source
+    owned = (replace(b, slot=f"own{i}") if b.kind == "scratch" else b for i, b in enumerate(made.program.buffers))
+    apart = replace(made.program, buffers=tuple(owned))
+    files = emit(apart, Identity("soh", "soh", "0", {}, "apart"), golden_of(apart))
+    commit = re.search(r"\n +soh_copy_s16\(scratch->(own\d+), 10, scratch->(own\d+)\);\n    }", files.source)
+    assert commit and commit[1] != commit[2]
+    groups = make_groups(apart, None, 32)
+    assert check_model(apart, files.source, files.header, "soh", HostMachine(), groups).difference == ""
+    lost = files.source.replace(commit[0], "\n    }")
+    flags = ["-Wno-error=unused-function"]
+    assert "dynamics" in check_model(apart, lost, files.header, "soh", HostMachine(), groups, flags=flags).difference

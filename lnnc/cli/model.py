@@ -160,8 +160,7 @@ def run(
 
     import numpy as np
 
-    from lnnc.frontend.import_dlnet import load_array
-    from lnnc.frontend.storage import load_checkpoint, write_atomically
+    from lnnc.frontend.storage import load_array, load_checkpoint, write_atomically
     from lnnc.pipeline import run_model
     from lnnc.report.render import finite_summary
 

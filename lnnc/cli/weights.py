@@ -44,8 +44,8 @@ def import_dlnet_command(
     lnnc import dlnet student.pth --dt 0.05 --steps 1 --scaler-min 0.818 --scaler-max 1.006 \\
         --calibration X.npz -o student.pt
     """
-    from lnnc.frontend.import_dlnet import described, import_dlnet, load_array
-    from lnnc.frontend.storage import check_checkpoint_target, save_checkpoint
+    from lnnc.frontend.import_dlnet import described, import_dlnet
+    from lnnc.frontend.storage import check_checkpoint_target, load_array, save_checkpoint
     from lnnc.pipeline import with_ranges
 
     if no_scaler and (scaler_min, scaler_max) != (None, None):

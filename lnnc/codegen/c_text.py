@@ -13,6 +13,7 @@ from lnnc.kernels.registry import C_TYPES
 from lnnc.resources import runtime_c
 
 WIDTH = 100
+COMMIT = "copy_s16"  # the kernel that commits a carried state
 _CALLED = re.compile(r"\blnn_([a-z0-9_]+)\(")
 
 
@@ -152,13 +153,23 @@ def _block(program: Program, block: Block, first: int, name: str) -> list[str]:
         indent = "        "
     for offset, call in enumerate(block.calls):
         lines += _call(program, call, first + offset, name, indent)
-    for state, following in block.carry:
-        source, target = (place(program.buffer(n)) for n in (following, state))
-        if source != target:
-            lines.append(f"{indent}{name}_copy_s16({source}, {program.buffer(state).size}, {target});")
+    for source, size, target in commits(program, block):
+        lines.append(f"{indent}{name}_{COMMIT}({source}, {size}, {target});")
     if block.repeat > 1:
         lines.append("    }")
     return lines
+
+
+def commits(program: Program, block: Block) -> list[tuple[str, int, str]]:
+    """(next state, elements, state) of every carried pair that the memory plan did not put in one place."""
+    pairs = [(program.buffer(following), program.buffer(state)) for state, following in block.carry]
+    return [(place(a), b.size, place(b)) for a, b in pairs if place(a) != place(b)]
+
+
+def used_kernels(program: Program) -> set[str]:
+    """Every kernel that the step calls, that of the commits included."""
+    called = {call.kernel for call in program.calls()}
+    return called | {COMMIT for block in program.blocks if commits(program, block)}
 
 
 def _call(program: Program, call: Call, index: int, name: str, indent: str) -> list[str]:

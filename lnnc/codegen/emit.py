@@ -118,17 +118,13 @@ def _banner(program: Program, identity: Identity, file: str, what: str) -> str:
 
 
 def _source(program: Program, name: str) -> dict[str, object]:
-    used = [call.kernel for call in program.calls()]
-    steps = c_text.step_lines(program, name)
-    if any(f"{name}_copy_s16(" in line for line in steps):
-        used.append("copy_s16")
     return {
         "prelude": c_text.rename(runtime_c("lnn_prelude.h").strip(), name),
-        "kernels": c_text.kernel_texts(used, name),
+        "kernels": c_text.kernel_texts(c_text.used_kernels(program), name),
         "tables": [c_text.table(c, name) for c in program.constants],
         "table_bytes": sum(c.bytes for c in program.constants),
         "reset_lines": c_text.reset_lines(program),
-        "step_lines": steps,
+        "step_lines": c_text.step_lines(program, name),
         "avr_refusal": avr_refusal(program),
     }
 

@@ -24,7 +24,7 @@ from lnnc.frontend.checkpoint import (
 from lnnc.frontend.dlnet import build_graph
 from lnnc.frontend.fields import finite, shown
 from lnnc.frontend.parse import calibration_faults, parse_checkpoint
-from lnnc.frontend.storage import read_document, readable
+from lnnc.frontend.storage import read_document
 from lnnc.ir.graph import Array
 
 _LAYER = re.compile(r"^(encoder|decoder)\.(\d{1,6})\.(weight|bias)$")
@@ -209,32 +209,6 @@ def _listed(part: str, layers: tuple[Layer, ...], tensors: Mapping[str, Array]) 
         else:
             names.append(_TITLES.get(layer.op, layer.op))
     return f"{part}: {', '.join(names)}"
-
-
-def load_array(path: str | Path) -> Array:
-    """The first array of a .npz file, or the array of a .npy file, as float64.
-
-    Raises:
-        LnncError: the file cannot be read, holds no numbers, or holds NaN or Inf.
-    """
-    hint = "save it with numpy.savez"
-    file = readable(path, "give a .npz or .npy file")
-    try:
-        loaded = np.load(file, allow_pickle=False)
-        arrays = {"": loaded} if isinstance(loaded, np.ndarray) else loaded
-        name = next(iter(arrays), None)
-        array = np.zeros(0) if name is None else arrays[name]
-    except Exception as error:  # numpy raises many kinds, and would advise to load the file unsafely
-        raise LnncError("not a readable .npz or .npy file of numbers", str(path), hint) from error
-    if name is None:
-        raise LnncError("it holds no array", str(path), hint)
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-        kind = f"{array.dtype}" if isinstance(array, np.ndarray) else "no array"
-        raise LnncError(f"first array {name!r}: expected numbers, found {kind}", str(path), hint)
-    found = Findings(str(path))
-    values = finite(array, name or "array", found)
-    found.raise_if_any("give finite numbers in real units")
-    return values
 
 
 def import_dlnet(

@@ -1,4 +1,4 @@
-"""Reading and writing checkpoint files: `.pt` through torch (weights_only), `.safetensors` without torch."""
+"""Reading and writing files: data; checkpoints, `.pt` through torch (weights_only), `.safetensors` without it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from lnnc.errors import LnncError
+import numpy as np
+
+from lnnc.errors import Findings, LnncError
 from lnnc.frontend.checkpoint import Checkpoint, checkpoint_document
+from lnnc.frontend.fields import finite
 from lnnc.frontend.parse import parse_checkpoint
+from lnnc.ir.graph import Array
 
 _CALIBRATION = "calibration.inputs"
 _FILE_HINT = "give the path of a .pt, .pth or .safetensors file"
@@ -85,6 +89,32 @@ def _read_safetensors(file: Path) -> Any:
     if inputs is not None:
         document["calibration"] = {"inputs": inputs}
     return {**document, "state_dict": tensors}
+
+
+def load_array(path: str | Path) -> Array:
+    """The first array of a .npz file, or the array of a .npy file, as float64.
+
+    Raises:
+        LnncError: the file cannot be read, holds no numbers, or holds NaN or Inf.
+    """
+    hint = "save it with numpy.savez"
+    file = readable(path, "give a .npz or .npy file")
+    try:
+        loaded = np.load(file, allow_pickle=False)
+        arrays = {"": loaded} if isinstance(loaded, np.ndarray) else loaded
+        name = next(iter(arrays), None)
+        array = np.zeros(0) if name is None else arrays[name]
+    except Exception as error:  # numpy raises many kinds, and would advise to load the file unsafely
+        raise LnncError("not a readable .npz or .npy file of numbers", str(path), hint) from error
+    if name is None:
+        raise LnncError("it holds no array", str(path), hint)
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        kind = f"{array.dtype}" if isinstance(array, np.ndarray) else "no array"
+        raise LnncError(f"first array {name!r}: expected numbers, found {kind}", str(path), hint)
+    found = Findings(str(path))
+    values = finite(array, name or "array", found)
+    found.raise_if_any("give finite numbers in real units")
+    return values
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
