@@ -19,8 +19,13 @@ from lnnc._version import __version__
 # Public name -> module that defines it. To publish a name, add a line here.
 _PUBLIC = {
     "LnncError": "lnnc.errors",
+    "Model": "lnnc.convert",
     "Options": "lnnc.pipeline",
+    "EulerLtc": "lnnc.frontend.torch_cells",
+    "Liquid": "lnnc.frontend.torch_cells",
     "compile_model": "lnnc.pipeline",
+    "from_torch": "lnnc.convert",
+    "import_ncps": "lnnc.convert",
     "load_checkpoint": "lnnc.frontend.storage",
     "save_checkpoint": "lnnc.frontend.storage",
     "run_model": "lnnc.pipeline",

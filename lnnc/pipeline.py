@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -16,22 +17,25 @@ from lnnc.codegen.emit import Files, Golden, Identity, emit
 from lnnc.codegen.given import Given, first_other_line, read_given
 from lnnc.codegen.names import check_name
 from lnnc.errors import LnncError
+from lnnc.frontend.build import build_graph
 from lnnc.frontend.checkpoint import Checkpoint
-from lnnc.frontend.dlnet import build_graph
 from lnnc.frontend.storage import load_checkpoint, write_together
-from lnnc.ir.graph import Array, Graph
+from lnnc.ir.graph import Array, Graph, Linear
 from lnnc.ir.program import ARITHMETIC, Program
 from lnnc.passes import run_passes
 from lnnc.quantize.calibrate import Stats, calibrate, ranges_of_checkpoint, shaped
 from lnnc.quantize.context import Options
-from lnnc.quantize.lower import lower
+from lnnc.quantize.lower import Lowered, lower
 from lnnc.reference.interp import Machine as Reference
+from lnnc.tune import choose_weight_bits
 from lnnc.verify.check import Report, check_model
 from lnnc.verify.emulate import find_m4
 from lnnc.verify.engines import as_streams, run_float, run_machine, run_reference
 from lnnc.verify.host import find_host
 from lnnc.verify.machine import Machine
 from lnnc.verify.vectors import make_groups, synthetic_golden
+
+SHOWN = ("ltc", "leaky", "pure", "blend", "linear", "state")  # ops that tell a network's kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +58,26 @@ class Compiled:
 
     @cached_property
     def optimized(self) -> Graph:
-        return run_passes(self.graph)
+        return run_passes(self.graph, constant_time=self.options.runtime_dt is None)
 
     @cached_property
     def stats(self) -> dict[str, Stats]:
-        return calibrate(self.optimized, self.checkpoint)
+        return calibrate(self.optimized, self.checkpoint, self.options.runtime_dt)
 
     @cached_property
+    def lowered(self) -> Lowered:
+        return lower(self.optimized, self.stats, self.options, self.checkpoint.where, self.weight_bits)
+
+    @cached_property
+    def weight_bits(self) -> Mapping[str, int]:
+        """Layers whose weights have another width than 8 bits."""
+        if self.options.weight_bits == "auto":
+            return choose_weight_bits(self.checkpoint, self.options).bits
+        return self.checkpoint.architecture.weight_bits
+
+    @property
     def program(self) -> Program:
-        return lower(self.optimized, self.stats, self.options, self.checkpoint.where)
+        return self.lowered.program
 
     @cached_property
     def files(self) -> Files:
@@ -110,10 +125,15 @@ def golden_of(program: Program) -> Golden:
 def summary(checkpoint: Checkpoint) -> str:
     """The network in one line, for the banner."""
     arch = checkpoint.architecture
+    count = sum(a.size for a in checkpoint.tensors.values())
+    if arch.network:
+        kinds = Counter(str(record["op"]) for record in arch.network.ops)
+        held = ", ".join(f"{n} {kind}" for kind, n in kinds.items() if kind in SHOWN)
+        return f"network, a step for each sample of {arch.features}; {count} parameters; {held}"
     text = f"{arch.family}, {arch.mode} of {arch.window}" + (f" x {arch.features}" if arch.features > 1 else "")
     cell = arch.dynamics
     steps = f"; liquid neuron, {cell.steps} Euler step{'s' * (cell.steps > 1)} of {cell.dt:.6g}" if cell else ""
-    return f"{text}; {sum(a.size for a in checkpoint.tensors.values())} parameters{steps}"
+    return f"{text}; {count} parameters{steps}"
 
 
 def write_files(files: Files, source: str | Path) -> tuple[Path, Path, Path]:
@@ -255,9 +275,21 @@ def inspection(compiled: Compiled, measure: bool = False, optional: bool = False
         "scratch": scratch_bytes(program),
         "ports": 2 * (program.input_size + program.output_size),
     }
+    if compiled.checkpoint.architecture.network:
+        table["weight bits"] = {op.src: compiled.weight_bits.get(op.src, 8) for op in compiled.optimized.ops
+                                if isinstance(op, Linear)}
+        table["states"] = _states(compiled)
+        table["warnings"] = list(compiled.lowered.warnings)
     if measure:
         table["measured"] = _measured(compiled, optional)
     return table
+
+
+def _states(compiled: Compiled) -> list[dict[str, Any]]:
+    from lnnc.report.states import state_rows
+
+    data = compiled.checkpoint.calibration
+    return state_rows(compiled.lowered, None if data is None else shaped(compiled.checkpoint, data))
 
 
 def _measured(compiled: Compiled, optional: bool) -> dict[str, Any] | None:

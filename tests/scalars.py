@@ -9,7 +9,7 @@ import numpy as np
 from lnnc.codegen.c_text import kernel_texts
 from lnnc.kernels import fixed, layernorm
 from lnnc.kernels.fixed import INT32_MAX, Ints
-from lnnc.kernels.lut import TABLE
+from lnnc.kernels.lut import EXP_TABLE, TABLE
 from lnnc.kernels.registry import Args, Kernel, Param, Ranges
 from lnnc.resources import runtime_c
 
@@ -56,6 +56,7 @@ SMLAW, SMLAW_C = scalar(
 )
 SMLAW = Kernel(SMLAW.name, SMLAW.params, SMLAW.eval, always, smlaw_fits)
 TANH, TANH_C = scalar("tanh_q15", (word("arg"), TABLE), "arg[i], table", fixed.tanh_q15)
+EXP, EXP_C = scalar("exp_q15", (word("z", INT32_MIN), EXP_TABLE), "z[i], table", fixed.exp_q15)
 # The statistics of LayerNorm are a C function with a record's own shape: no wrapper needed.
 STATS = Kernel(
     "norm_stats",
@@ -64,6 +65,6 @@ STATS = Kernel(
     lambda args, ranges: layernorm._check_stats(args),
     lambda args, rng: {k: v for k, v in layernorm._fit(args, rng).items() if k not in ("shift", "beta_shift")},
 )
-RECORDS = (REQUANT, CLAMP, SMLAW, TANH, STATS)
+RECORDS = (REQUANT, CLAMP, SMLAW, TANH, EXP, STATS)
 FUNCTIONS = [kernel.name.removeprefix("each_") for kernel in RECORDS]
-TEXT = "\n\n".join([PRELUDE, *kernel_texts(FUNCTIONS, "lnn"), REQUANT_C, CLAMP_C, SMLAW_C, TANH_C])
+TEXT = "\n\n".join([PRELUDE, *kernel_texts(FUNCTIONS, "lnn"), REQUANT_C, CLAMP_C, SMLAW_C, TANH_C, EXP_C])

@@ -143,9 +143,10 @@ def test_needs_nothing_of_a_library_and_no_variables(name: str, opt: str, tmp_pa
 
 @NEEDS
 @pytest.mark.parametrize("name", MODELS)
-def test_public_symbols_are_the_three_of_the_interface(name: str, tmp_path: Path) -> None:
+def test_public_symbols_are_those_of_the_interface(name: str, tmp_path: Path) -> None:
     source = written(compiled(name), tmp_path)
     assert compile_object("gcc", source, "-O0", f"-D{name.upper()}_SELFTEST").returncode == 0
     command = ["nm", "--defined-only", "--extern-only", str(tmp_path / f"{name}.o")]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert {line.split()[-1] for line in listed.splitlines()} == {f"{name}_{f}" for f in ("reset", "step", "selftest")}
+    functions = ("reset", "step", "get_state_raw", "set_state_raw", "save", "load", "selftest")
+    assert {line.split()[-1] for line in listed.splitlines()} == {f"{name}_{f}" for f in functions}

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from streams import toy_files, toy_program
 
+from lnnc.codegen.emit import Files
 from lnnc.pipeline import Compiled, compile_model, write_files
 from lnnc.reference.interp import Machine
 from lnnc.reference.quantio import to_raw, to_real
@@ -151,9 +153,66 @@ def test_an_avr_keeps_the_tables_in_flash(soh: Compiled, folder: Path) -> None:
     assert sum(n for name, n in sections.items() if "progmem" in name) >= sum(c.bytes for c in soh.program.constants)
 
 
+def recurrent() -> Files:
+    """A model with a state and an argument dt."""
+    return toy_files(toy_program(time=True), "soh")
+
+
 def test_every_public_name_is_described(soh: Compiled) -> None:
-    header = soh.files.header
-    names = set(re.findall(r"\b(?:soh|SOH)_\w+", header)) - {"SOH_H", "soh_golden"}
-    assert names
-    missing = sorted(name for name in names if not re.search(rf"\b{name}\b", TEXT))
-    assert not missing
+    for header in (soh.files.header, recurrent().header):
+        names = set(re.findall(r"\b(?:soh|SOH)_\w+", header)) - {"SOH_H", "soh_golden"}
+        assert names
+        missing = sorted(name for name in names if not re.search(rf"\b{name}\b", TEXT))
+        assert not missing
+
+
+def test_every_code_is_what_the_page_says(soh: Compiled) -> None:
+    defined = dict(re.findall(r"#define (SOH_(?:LOAD_\w+|BAD_DT)) \((-\d)\)", recurrent().header))
+    assert len(defined) == 6
+    told = dict(re.findall(r"^\| `(SOH_(?:LOAD_\w+|BAD_DT))` \| (-\d)", TEXT, re.MULTILINE))
+    assert told == defined
+    assert "#define SOH_STATES 0 " in soh.files.header
+
+
+def snippet(word: str) -> str:
+    """The page's only block of C without a language that holds a word."""
+    (found,) = [text for text in re.findall(r"^```\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL) if word in text]
+    return str(found)
+
+
+@needs_cc
+def test_a_state_survives_as_the_page_shows(tmp_path: Path) -> None:
+    """The snippets of saving and of time, run: the forecast after a loss of power is the one without."""
+    files = recurrent()
+    for name, text in (("soh.c", files.source), ("soh.h", files.header)):
+        (tmp_path / name).write_text(text)
+    declared, saving = snippet("soh_save").split("\n\n")
+    timed = snippet("soh_dt_from_real").replace("    ...\n", '    printf("%d\\n", out[0]);\n')
+    lost = "for (i = 0; i < sizeof state; i++) ((unsigned char *)&state)[i] = 0x5A;"
+    program = f"""
+#include "soh.h"
+#include <stdio.h>
+static soh_state state;
+static soh_scratch scratch;
+static int16_t in[SOH_INPUTS] = {{300, -300}}, out[SOH_OUTPUTS];
+{declared}
+static void step(void)
+{{
+{timed}
+}}
+int main(void)
+{{
+    unsigned i;
+    soh_reset(&state);
+    step();
+{saving.replace("/* ... power is gone and comes back ... */", lost)}
+    step();
+    soh_reset(&state);
+    step();
+    step();
+    return 0;
+}}
+"""
+    (tmp_path / "main.c").write_text(program)
+    lines = build_and_run(tmp_path, "soh.c", "main.c").split()
+    assert len(lines) == 4 and lines[:2] == lines[2:] and lines[0] != lines[1]

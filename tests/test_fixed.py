@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scalars import CHUNK, CLAMP, INT32_MIN, PRELUDE, RECORDS, REQUANT, SMLAW, STATS, TANH, TEXT, smlaw_fits
+from scalars import CHUNK, CLAMP, EXP, INT32_MIN, PRELUDE, RECORDS, REQUANT, SMLAW, STATS, TANH, TEXT, smlaw_fits
 
 from lnnc.codegen.c_text import kernel_texts
 from lnnc.kernels import KERNELS, fixed
@@ -24,7 +24,7 @@ from lnnc.verify.kernel_cases import Case, draw_cases
 from lnnc.verify.kernel_run import build_kernels, compare, run_cases
 from lnnc.verify.machine import Machine
 
-TANH_TABLE = fixed.tanh_table()
+TANH_TABLE, EXP_TABLE = fixed.tanh_table(), fixed.exp_table()
 MACHINES = [
     pytest.param(HostMachine(), id="host", marks=pytest.mark.needs("cc")),
     pytest.param(HostMachine(sanitize=True), id="host-sanitized", marks=pytest.mark.needs("cc")),
@@ -94,12 +94,13 @@ def corner_cases() -> list[Case]:
         *smlaw_cases(rng),
         *call(TANH, arg=far, table=TANH_TABLE),
         *call(TANH, arg=np.arange(-(2**20) + 1, 2**20), table=TANH_TABLE),
+        *call(EXP, z=np.concatenate([corners(), np.arange(-5000, 2**20 + 5000)]), table=EXP_TABLE),
     ]
 
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_c_agrees_at_the_corners_and_at_random(machine: Machine, tmp_path: Path) -> None:
-    drawn = [case for kernel in (SMLAW, TANH, STATS, REQUANT) for case in draw_cases(kernel, 150, 2)[0]]
+    drawn = [case for kernel in (SMLAW, TANH, EXP, STATS, REQUANT) for case in draw_cases(kernel, 150, 2)[0]]
     cases = [*corner_cases(), *drawn]
     image = build_kernels(machine, RECORDS, tmp_path, TEXT)
     found = compare(cases, run_cases(machine, image, RECORDS, cases))
@@ -202,6 +203,26 @@ def test_tanh_saturates() -> None:
     far = np.array([ARG_MAX, ARG_MAX + 1, 2**24, INT32_MAX])
     assert (fixed.tanh_q15(far, TANH_TABLE) == fixed.tanh_q15(far[:1], TANH_TABLE)).all()
     assert (fixed.tanh_q15(-far, TANH_TABLE) == -fixed.tanh_q15(far[:1], TANH_TABLE)).all()
+
+
+def test_erf_is_within_two_units_everywhere() -> None:
+    """The second odd table: erf(u / 2), measured 1.39 units of 2^-15 at most."""
+    arg = np.arange(2**20)
+    got = fixed.tanh_q15(arg, fixed.erf_table())
+    assert np.abs(got - 2**15 * np.array([math.erf(v / 2**17) for v in arg.tolist()])).max() <= 1.5
+    assert (np.diff(got) >= 0).all() and got[0] == 0 and got[-1] == 32_767
+
+
+def test_exp_is_within_nine_units_everywhere() -> None:
+    """All arguments of the table and some on either side: measured 8.17 units of 2^-15 at most, at 0.
+
+    Linear interpolation alone leaves h^2 max |f''| / 16 = 8 units (h = 1/16).
+    """
+    z = np.arange(-5000, 2**20 + 5000)
+    got = fixed.exp_q15(z, EXP_TABLE)
+    assert np.abs(got - 2**15 * np.exp(-np.maximum(z, 0) / 2**16)).max() <= 8.2
+    assert (np.diff(got) <= 0).all(), "monotone"
+    assert got[0] == got[5000] == 32_760 and got[-1] == 0
 
 
 # ---- reciprocal square root and LayerNorm ------------------------------------------------------

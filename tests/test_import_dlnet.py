@@ -11,7 +11,7 @@ import torch
 from small import Result, lnnc
 from torch import nn
 
-from lnnc.frontend.dlnet import build_graph
+from lnnc.frontend.build import build_graph
 from lnnc.frontend.storage import load_checkpoint
 from lnnc.ir.evaluate import evaluate
 

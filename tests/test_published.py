@@ -18,11 +18,11 @@ from lnnc.pipeline import Compiled, Options, compile_model
 from lnnc.reference.interp import Machine as Reference
 from lnnc.reference.quantio import to_raw, to_real
 from lnnc.report.size import measure
-from lnnc.verify.check import state_bytes
 from lnnc.verify.emulate import M4Machine
 from lnnc.verify.host import HostMachine
 from lnnc.verify.machine import Machine
 from lnnc.verify.model_run import build_model, decode_windows, encode_windows
+from lnnc.verify.script import state_bytes
 
 STUDENT = "student_deployed_h4_state_dict.pth"
 NETWORKS = {  # file -> (Euler steps, dt): a state_dict carries neither

@@ -27,11 +27,12 @@ from lnnc.quantize.calibrate import shaped
 from lnnc.reference.interp import Machine as Reference
 from lnnc.reference.quantio import to_raw, to_real
 from lnnc.resources import firmware_text
-from lnnc.verify.check import expect, first_difference, observe, records
+from lnnc.verify.check import compared_bytes, first_difference, model_of, observe
 from lnnc.verify.emulate import M4Machine
 from lnnc.verify.host import HostMachine
 from lnnc.verify.machine import Machine
-from lnnc.verify.model_run import encode_records
+from lnnc.verify.model_run import abilities, encode_records
+from lnnc.verify.script import Script, make_script
 from lnnc.verify.vectors import Group, make_groups
 
 PER_BATCH = 20
@@ -47,6 +48,7 @@ RUN = """\
 #define LNN_HEADER "m{i}.h"
 #define LNN_MODEL m{i}
 #define LNN_MODEL_UPPER M{i}
+{abilities}
 #include "model_harness.inc"
 #include "m{i}.inc"
 """
@@ -133,36 +135,40 @@ def build(machine: Machine, made: Sequence[Case], folder: Path, opt: str) -> Pat
     sources = {"model_harness.inc": firmware_text("harness/model_harness.c")}
     for i, case in enumerate(made):
         sources[f"m{i}.h"], sources[f"m{i}.inc"] = case.compiled.files.header, case.compiled.files.source
-        sources[f"run{i}.c"] = RUN.format(i=i)
+        macros = "\n".join(f"#define {macro}" for macro in abilities(case.compiled.files.header, f"m{i}"))
+        sources[f"run{i}.c"] = RUN.format(i=i, abilities=macros)
     count = range(len(made))
     prototypes = "\n".join(f"int run_{i}(const uint8_t *input, uint32_t length);" for i in count)
     sources["dispatch.c"] = DISPATCH.format(prototypes=prototypes, runs=", ".join(f"run_{i}" for i in count))
     return machine.build(sources, folder, opt=opt)
 
 
-def output_bytes(case: Case, group: Group) -> int:
-    """What the harness writes for a group."""
-    size = struct_bytes(case.compiled.program.of_kind("state"))[1]
-    sequences, steps = group.inputs.shape[:2]
-    step = 1 + 4 + 2 * case.compiled.program.output_size + size
-    return sequences * (steps * step + len(group.resets) * (1 + size))
+def output_bytes(case: Case, script: Script) -> int:
+    """What the harness writes for a script."""
+    used, size = struct_bytes(case.compiled.program.of_kind("state"))
+    heads = {"R": 1, "S": 1 + 4}  # the others: kind, return value, length
+    events = [event for row in script.events for event in row]
+    return sum(heads.get(e.kind, 1 + 8) + e.out.nbytes + len(e.data) + len(e.state) + size - used for e in events)
 
 
 def check_all(machine: Machine, made: Sequence[Case], folder: Path, opt: str) -> int:
     """Run every case on a machine; returns the bytes compared. Fails with the first difference."""
     image = build(machine, made, folder, opt)
-    blobs = [encode_records(r for row in range(len(g.inputs)) for r in records(g, row)) for c in made for g in c.groups]
-    owners = [(i, g) for i, case in enumerate(made) for g in case.groups]
+    owners = [
+        (i, make_script(case.compiled.program, group, model_of(case.compiled.program, case.compiled.files.source)))
+        for i, case in enumerate(made)
+        for group in case.groups
+    ]
+    blobs = [encode_records(script.flat) for _, script in owners]
     data = b"".join(struct.pack("<II", i, len(b)) + b for (i, _), b in zip(owners, blobs, strict=True))
     output = machine.run(image, data, timeout=300)
     at = compared = 0
-    for i, group in owners:
-        end = at + output_bytes(made[i], group)
-        program = made[i].compiled.program
-        want, got = expect(program, group), observe(program, Replay(machine, output[at:end]), image, group)
-        difference = first_difference(want, got)
-        assert difference is None, f"{made[i].label} on {machine.describe()} {opt}: vector, step {difference}"
-        compared += end - at
+    for i, script in owners:
+        end = at + output_bytes(made[i], script)
+        got = observe(made[i].compiled.program, Replay(machine, output[at:end]), image, script.records)
+        difference = first_difference(script.events, got)
+        assert difference is None, f"{made[i].label} on {machine.describe()} {opt}: sequence, event {difference}"
+        compared += compared_bytes(script)
         at = end
     assert at == len(output)
     return compared

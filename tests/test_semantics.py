@@ -11,9 +11,9 @@ import pytest
 
 import lnnc.kernels
 from lnnc.ir.program import ARITHMETIC
-from lnnc.kernels import KERNELS, fixed
+from lnnc.kernels import KERNELS, fixed, sparse
 from lnnc.kernels.euler import PRE_MAX
-from lnnc.quantize import calibrate, formats, lower_cells, weights
+from lnnc.quantize import calibrate, formats, lower_cells, lower_elementwise, weights
 
 PAGE = Path(__file__).resolve().parent.parent / "runtime_c" / "SEMANTICS.md"
 KERNEL_MODULES = sorted(Path(lnnc.kernels.__file__).parent.glob("*.py"))
@@ -43,7 +43,8 @@ def test_the_examples_run() -> None:
 
 
 def test_every_equation_is_defined_once() -> None:
-    expected = {*map(str, range(1, 12)), "7a", "7b"} - {"7"}
+    last = max(int(number.rstrip("ab")) for number in DEFINED)
+    expected = {*map(str, range(1, last + 1)), "7a", "7b"} - {"7"}
     assert expected == DEFINED
     for number in DEFINED:
         assert len(re.findall(rf"  \({number}\)$", TEXT, re.MULTILINE)) == 1, number
@@ -68,6 +69,7 @@ def test_every_number_of_the_code_is_in_the_text() -> None:
     """Constants that prose repeats; a change of one is a change of the arithmetic."""
     assert (fixed.A_MAX, fixed.ARG_MAX, PRE_MAX) == (32_640, 2**19 - 1, 2**29)
     assert (formats.HEADROOM, calibrate.PERCENTILE, lower_cells.STATE_Q_MAX) == (2.0, 99.95, 14)
-    assert (weights.W_MAX, weights.DUAL_ROW_MAX) == (127, 2**23 - 1)
-    for shown in ("32,640", "2^19 - 1", "2^29", "99.95", "Q at most 14", "2^23"):
+    assert (weights.W_MAX, weights.W16_MAX, weights.DUAL_ROW_MAX) == (127, 32_640, 2**23 - 1)
+    assert (fixed.EXP_MAX, sparse.COLUMN_MAX, lower_elementwise.DIVISOR_LEAST) == (2**20 - 1, 255, 64)
+    for shown in ("32,640", "2^19 - 1", "2^29", "99.95", "Q at most 14", "2^23", "2^20 - 1", "at least 64 units"):
         assert shown in TEXT

@@ -23,7 +23,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from lnnc.errors import LnncError
-from lnnc.frontend.dlnet import build_graph
+from lnnc.frontend.build import build_graph
 from lnnc.frontend.parse import parse_checkpoint
 from lnnc.frontend.storage import load_checkpoint, write_atomically
 from lnnc.quantize.calibrate import ranges_of_checkpoint

@@ -27,7 +27,7 @@
 #define OPEN(at, bytes) __asan_unpoison_memory_region((at), (bytes))
 #else
 #define FENCED 0
-#define FENCE(at, bytes) fill((at), (bytes), guard_of(count - 1u))
+#define FENCE(at, bytes) fill((at), (bytes), guard_of(taken - 1u))
 #define OPEN(at, bytes) (void)0
 #endif
 
@@ -41,7 +41,7 @@ typedef struct { uint8_t *at; uint32_t bytes; const uint8_t *given; } block;
 
 static union { int64_t align; uint8_t bytes[ARENA]; } arena;
 static block blocks[BLOCKS];
-static uint32_t count, used, odd, in_place;
+static uint32_t taken, used, odd, in_place;
 static const uint8_t *cursor, *input_end;
 static const uint8_t nothing[4];
 static int broken; /* the input ended inside a case, or a case is too large */
@@ -87,12 +87,12 @@ static int32_t take_number(void)
 /* An array of `bytes` bytes with guards around it. */
 static block *place(uint32_t bytes, uint32_t width)
 {
-    block *const found = &blocks[count];
+    block *const found = &blocks[taken];
     const uint32_t first = used + GUARDS + (odd != 0u ? width : 0u);
-    if (count + 1u >= BLOCKS || bytes > ARENA / 2u || first + bytes + 2u * GUARDS > ARENA) {
+    if (taken + 1u >= BLOCKS || bytes > ARENA / 2u || first + bytes + 2u * GUARDS > ARENA) {
         broken = 1;
     } else {
-        count++;
+        taken++;
         used = ((first + bytes + 7u) & ~7u) + GUARDS;
         FENCE(arena.bytes + first - GUARDS, GUARDS);
         FENCE(arena.bytes + first + bytes, GUARDS);
@@ -133,7 +133,7 @@ static void *take_output(uint32_t width, const void *over)
     const uint32_t bytes = take_u32();
     block *found;
     uint32_t i;
-    for (i = 0u; i < count && in_place != 0u; i++) {
+    for (i = 0u; i < taken && in_place != 0u; i++) {
         if ((const void *)blocks[i].at == over) {
             blocks[i].given = 0;
             return blocks[i].at;
@@ -187,11 +187,11 @@ static void report(int32_t ret)
     for (i = 0u; i < 4u; i++) {
         head[1u + i] = (uint8_t)((bits >> (8u * i)) & 0xFFu);
     }
-    for (i = 0u; i < count && head[0] == 0u; i++) {
+    for (i = 0u; i < taken && head[0] == 0u; i++) {
         head[0] = status_of(i);
     }
     harness_write(head, 5u);
-    for (i = 0u; i < count; i++) {
+    for (i = 0u; i < taken; i++) {
         if (blocks[i].given == 0) {
             harness_write(blocks[i].at, blocks[i].bytes);
         }
@@ -208,7 +208,7 @@ int harness_run(const uint8_t *input, uint32_t length)
         if (broken != 0 || head[0] >= CASES) {
             return HARNESS_BAD_INPUT;
         }
-        count = 0u;
+        taken = 0u;
         used = 0u;
         odd = head[1];
         in_place = head[2];

@@ -9,6 +9,7 @@ import click
 from lnnc._version import __version__
 from lnnc.cli.demo import demo, doctor
 from lnnc.cli.model import compile_command, inspect, run, verify
+from lnnc.cli.onnx import export_group
 from lnnc.cli.terminal import BAD_INPUT, INTERRUPTED, OK, complain
 from lnnc.cli.weights import import_group
 from lnnc.errors import LnncError
@@ -48,5 +49,5 @@ def cli() -> None:
     """
 
 
-for _command in (compile_command, verify, run, inspect, import_group, demo, doctor):
+for _command in (compile_command, verify, run, inspect, import_group, export_group, demo, doctor):
     cli.add_command(_command)

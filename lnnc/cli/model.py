@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from lnnc.cli.options import compile_options, make_options, prefix_of, split_targets
-from lnnc.cli.terminal import FAILED, OK, say, waiting
+from lnnc.cli.terminal import FAILED, OK, say, waiting, warn
 from lnnc.errors import LnncError
 
 STAGES = ("checkpoint", "graph", "passes", "calibrate", "program", "code")
@@ -49,6 +49,7 @@ def compile_command(model: str, output: str, name: str | None, given: dict[str, 
 
     say(f"{written[0]}, {written[1].name}, {written[2].name}: {compiled.name}_step, {compiled.options.activations}")
     say(memory(compiled.program))
+    warn(compiled.lowered.warnings)
     if refusal := avr_refusal(compiled.program):
         say(f"not for AVR: {refusal}")
 
@@ -210,5 +211,8 @@ def inspect(model: str, name: str | None, given: dict[str, Any], measure: bool, 
     say(f"{table['model']}\nsha256 {table['digest']}\narithmetic {table['arithmetic']}, {chosen}\n")
     say(render.layers_text(table["layers"]) + "\n")
     say(render.program_text(compiled.program))
+    if table.get("states"):
+        say("\n" + render.states_text(table["states"]))
+    warn(compiled.lowered.warnings)
     for key, value in (table.get("measured") or {}).items():
         say(f"{key}: {value}")

@@ -9,6 +9,20 @@ from typing import Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+ARITHMETIC_OPTIONS = ("activations", "input_frac", "output_frac", "weight_bits", "runtime_dt")
+
+
+def span(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, float] | None:
+    """LOW:HIGH."""
+    if value is None:
+        return None
+    low, _colon, high = value.partition(":")
+    try:
+        if -float("inf") < float(low) < float(high) < float("inf"):
+            return float(low), float(high)
+    except ValueError:
+        pass
+    raise click.BadParameter(f"expected LOW:HIGH with LOW < HIGH, both finite, found {value!r}")
 
 
 def compile_options(command: F) -> F:
@@ -25,19 +39,22 @@ def compile_options(command: F) -> F:
         ),
         click.option("--input-frac", type=int, help="Fraction bits of the input ports: real = q / 2^FRAC."),
         click.option("--output-frac", type=int, help="Fraction bits of the output ports."),
-    )
+        click.option(
+            "--weight-bits", type=click.Choice(["8", "16", "auto"]),
+            help="Width of the weights; auto: the fewest 16-bit layers that keep the outputs within 0.5 % of the "
+            "trained network on its calibration data (default: what the model says of each layer, else 8).",
+        ),
+        click.option(
+            "--runtime-dt", callback=span, metavar="MIN:MAX",
+            help="Make the time between two samples an argument of the step, for irregularly sampled data "
+            "(liquid cells; default: the constant that the model carries).",
+        ),
+    )  # fmt: skip
 
     @wraps(command)
-    def call(
-        *args: Any,
-        name: str | None,
-        activations: str | None,
-        input_frac: int | None,
-        output_frac: int | None,
-        **rest: Any,
-    ) -> Any:
-        given = {"activations": activations, "input_frac": input_frac, "output_frac": output_frac}
-        return command(*args, name=name, given={k: v for k, v in given.items() if v is not None}, **rest)
+    def call(*args: Any, name: str | None, **rest: Any) -> Any:
+        given = {key: value for key in ARITHMETIC_OPTIONS if (value := rest.pop(key)) is not None}
+        return command(*args, name=name, given=given, **rest)
 
     wrapped: Any = call
     for option in reversed(options):
@@ -71,16 +88,3 @@ def fraction(_: click.Context, __: click.Parameter, value: str | None) -> float 
         return float(top) / (float(bottom) if slash else 1.0)
     except (ValueError, ZeroDivisionError):
         raise click.BadParameter(f"expected a number or a fraction such as 1/9, found {value!r}") from None
-
-
-def span(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, float] | None:
-    """LOW:HIGH."""
-    if value is None:
-        return None
-    low, _colon, high = value.partition(":")
-    try:
-        if -float("inf") < float(low) < float(high) < float("inf"):
-            return float(low), float(high)
-    except ValueError:
-        pass
-    raise click.BadParameter(f"expected LOW:HIGH with LOW < HIGH, both finite, found {value!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -18,6 +19,13 @@ def complain(text: str) -> None:
     first, _, rest = text.partition("\n")
     head = "error: " if _no_color() else click.style("error: ", fg="red", bold=True)
     click.echo(head + first + (f"\n{rest}" if rest else ""), err=True)
+
+
+def warn(texts: Iterable[str]) -> None:
+    """Warnings on stderr, one line each."""
+    for text in texts:
+        head = "warning: " if _no_color() else click.style("warning: ", fg="yellow", bold=True)
+        click.echo(head + text, err=True)
 
 
 def _no_color() -> bool:

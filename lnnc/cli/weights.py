@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from lnnc.cli.options import fraction, span
@@ -65,3 +67,64 @@ def import_dlnet_command(
         f"{output}: {sum(a.size for a in checkpoint.tensors.values())} parameters, sha256 {checkpoint.digest()[:16]}..."
     )
     say(described(checkpoint.architecture, checkpoint.tensors))
+
+
+@import_group.command("ncps")
+@click.argument("weights")
+@click.option("--config", help="JSON file with what the weights do not tell; without it every question is listed.")
+@click.option(
+    "--calibration", help=".npz or .npy with typical inputs in real units: (T, features) or (N, T, features)."
+)
+@click.option("--weight-bits", type=click.Choice(["8", "16", "auto"]), default="auto", show_default=True,
+              help="Width of the weights; auto: the fewest 16-bit layers that keep the outputs close.")  # fmt: skip
+@click.option("--keep", type=click.Choice(["inputs", "ranges"]), default="inputs", show_default=True,
+              help="Store the calibration inputs, or only the range of every tensor.")  # fmt: skip
+@click.option("--in-port", help="Name of the input values (default: x).")
+@click.option("--in-unit", help="Their unit (default: 1).")
+@click.option("--in-range", callback=span, help="Their declared range LOW:HIGH (default: by the calibration).")
+@click.option("--out-port", help="Name of the output values (default: y).")
+@click.option("--out-unit", help="Their unit (default: 1).")
+@click.option("--out-range", callback=span, help="Their declared range LOW:HIGH (default: by the calibration).")
+@click.option("-o", "--output", help="The .pt or .safetensors to write.")
+def import_ncps_command(
+    weights: str, config: str | None, calibration: str | None, weight_bits: str, keep: str, in_port: str | None,
+    in_unit: str | None, in_range: tuple[float, float] | None, out_port: str | None, out_unit: str | None,
+    out_range: tuple[float, float] | None, output: str | None,
+) -> None:  # fmt: skip
+    """Import an ncps state_dict (CfC or LTC, wired or not, with or without mixed memory).
+
+    Shapes, masks, input and output maps come from the weights. What a state_dict cannot tell stands in a JSON file:
+    for a CfC its mode and its backbone's activation, for an LTC its unfolds and whether its parameters go through
+    softplus, for both the time between samples. docs/import.md lists every key.
+
+    \b
+    cell.json: {"cell": "cfc", "mode": "default", "activation": "lecun_tanh", "timespan": 1.0}
+    cell.json: {"cell": "ltc", "ode_unfolds": 6, "implicit_param_constraints": true, "timespan": 1.0}
+
+    \b
+    lnnc import ncps weights.pth --config cell.json --calibration X.npz -o model.pt
+    """
+    from lnnc.convert import import_ncps
+    from lnnc.frontend.storage import check_checkpoint_target, check_not_same, load_array, save_checkpoint
+    from lnnc.pipeline import summary, with_ranges
+
+    if output is not None:
+        check_checkpoint_target(output, weights, calibration)
+        check_not_same(output, config or "", "the configuration")
+    model = import_ncps(
+        weights, config, output=output, weight_bits=weight_bits if weight_bits == "auto" else int(weight_bits),
+        inputs=_port(in_port, in_unit, in_range), outputs=_port(out_port, out_unit, out_range),
+        calibration=None if calibration is None else lambda: load_array(calibration),
+    )  # fmt: skip
+    assert output is not None
+    checkpoint = with_ranges(model.checkpoint) if keep == "ranges" else model.checkpoint
+    save_checkpoint(checkpoint, output)
+    say(f"{output}: {summary(checkpoint)}, sha256 {checkpoint.digest()[:16]}...")
+    for line in model.report:
+        say(line)
+
+
+def _port(name: str | None, unit: str | None, limits: tuple[float, float] | None) -> dict[str, Any] | None:
+    """What was said of a port; None where nothing was."""
+    given = {"name": name, "unit": unit, "range": limits}
+    return {key: value for key, value in given.items() if value is not None} or None

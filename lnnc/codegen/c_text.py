@@ -7,7 +7,17 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lnnc.ir.program import Block, Buffer, Call, Constant, Program, ProgramPort, by_width, struct_bytes
+from lnnc.ir.program import (
+    Block,
+    Buffer,
+    Call,
+    Constant,
+    Program,
+    ProgramPort,
+    ProgramTime,
+    by_width,
+    struct_bytes,
+)
 from lnnc.kernels import KERNELS
 from lnnc.kernels.registry import C_TYPES
 from lnnc.resources import runtime_c
@@ -115,6 +125,11 @@ def place(buffer: Buffer) -> str:
     return f"state->{buffer.name}" if buffer.kind == "state" else buffer.name
 
 
+def value(buffer: Buffer) -> str:
+    """The one element of a buffer; the time is passed to the step by value already."""
+    return buffer.name if buffer.kind == "time" else f"{place(buffer)}[0]"
+
+
 def reset_lines(program: Program) -> list[str]:
     """Body of the reset function."""
     lines = []
@@ -138,6 +153,9 @@ def step_lines(program: Program, name: str) -> list[str]:
     lines += ["    int32_t step;"] if loops else []
     lines += ["    (void)state;"] if not program.of_kind("state") else []
     lines += ["    (void)scratch;"] if not program.of_kind("scratch") else []
+    if program.time:
+        lines += [f"    if (dt < {name.upper()}_DT_MIN || dt > {name.upper()}_DT_MAX)"]
+        lines += [f"        return {name.upper()}_BAD_DT;"]
     index = 0
     for block in program.blocks:
         lines += _block(program, block, index, name)
@@ -181,7 +199,7 @@ def _call(program: Program, call: Call, index: int, name: str, indent: str) -> l
         if isinstance(arg, int):
             texts.append(str(arg))
         elif arg in buffers:
-            texts.append(place(buffers[arg]) + ("[0]" if p.role == "value" else ""))
+            texts.append(value(buffers[arg]) if p.role == "value" else place(buffers[arg]))
             out = buffers[arg] if p.role in ("out", "inout") and out is None else out
         else:
             texts.append(f"{name}_{arg}")
@@ -220,6 +238,12 @@ def port_text(port: ProgramPort) -> str:
     """A port in words."""
     limits = f", declared {port.lo:.6g} ... {port.hi:.6g}" if port.lo is not None and port.hi is not None else ""
     return f"{port.size} x {port.name} [{port.unit}], q / 2^{port.frac}{limits}"
+
+
+def time_text(time: ProgramTime) -> str:
+    """The argument dt in words; its unit is the one that the model was trained with."""
+    low, high = (f"{raw * 2.0**-time.frac:.6g}" for raw in (time.lo, time.hi))
+    return f"dt, the time since the last sample, q / 2^{time.frac}, {low} ... {high}"
 
 
 def power_expression(ports: tuple[ProgramPort, ...], sign: int) -> str:

@@ -102,8 +102,10 @@ def _carried(manifest: Mapping[str, Any], where: str) -> tuple[str, Options]:
     try:
         if not isinstance(manifest["name"], str):
             raise TypeError(f"name {manifest['name']!r}")
-        return check_name(manifest["name"]), Options(**manifest["options"])
-    except (KeyError, TypeError, LnncError) as error:
+        options: dict[str, Any] = dict(manifest["options"])
+        options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+        return check_name(manifest["name"]), Options(**options)
+    except (KeyError, TypeError, ValueError, LnncError) as error:
         raise LnncError(f"its manifest is damaged ({error})", where, _AGAIN) from error
 
 

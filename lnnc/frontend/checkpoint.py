@@ -17,6 +17,7 @@ import numpy as np
 from lnnc.ir.graph import Array, Port
 
 FORMAT = "lnnc-checkpoint"
+DLNET, NETWORK = "dlnet", "network"  # families
 VERSION = 1
 OPS = ("linear", "norm", "relu", "tanh", "sigmoid")
 WIDTH_MAX = 8192
@@ -46,8 +47,28 @@ class Dynamics:
 
 
 @dataclass(frozen=True)
+class NetworkSpec:
+    """The plain part of a network of the family "network"; see `network.Network`.
+
+    Attributes:
+        ops: one record for each op, as `network.KINDS` names them; their arrays are in the state_dict.
+        result: the tensor that the output ports carry.
+        time: the time between two samples.
+        weight_bits: layers whose weights have another width than 8 bits.
+    """
+
+    ops: tuple[Mapping[str, Any], ...]
+    result: str
+    time: float
+    weight_bits: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Architecture:
-    """What the weights are for. `window` samples of `features` values make one input of the network."""
+    """What the weights are for. `window` samples of `features` values make one input of the network.
+
+    The family "dlnet" is described by encoder, dynamics, residual and decoder, the family "network" by `network`.
+    """
 
     family: str
     mode: str
@@ -57,6 +78,18 @@ class Architecture:
     dynamics: Dynamics | None
     residual: str
     decoder: tuple[Layer, ...]
+    network: NetworkSpec | None = None
+
+    @property
+    def weight_bits(self) -> Mapping[str, int]:
+        """Layers whose weights have another width than 8 bits."""
+        return self.network.weight_bits if self.network else {}
+
+    def plain(self) -> dict[str, Any]:
+        """The document's entry."""
+        table = asdict(self)
+        spec = table.pop("network")
+        return table if spec is None else {"family": self.family, "mode": self.mode, "features": self.features, **spec}
 
     @property
     def width(self) -> int:
@@ -107,7 +140,7 @@ class Checkpoint:
         return {
             "format": FORMAT,
             "version": VERSION,
-            "architecture": asdict(self.architecture),
+            "architecture": self.architecture.plain(),
             "inputs": [asdict(port) for port in self.inputs],
             "outputs": [asdict(port) for port in self.outputs],
         }

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lnnc.errors import Findings
-from lnnc.frontend.checkpoint import WIDTH_MAX, Checkpoint, Dynamics, Layer, PortSpec
+from lnnc.frontend.checkpoint import WIDTH_MAX, Checkpoint, Dynamics, Layer
+from lnnc.frontend.network import port_elements
 from lnnc.ir.graph import INPUT, Act, Add, Array, Euler, Graph, Linear, Mean, Norm, Op, Scale, Window
 from lnnc.ir.verify import verify_graph
 
@@ -72,7 +73,7 @@ def _fits(shape: tuple[int, ...], want: tuple[int | None, ...]) -> bool:
     return len(shape) == len(want) and all(w in (None, n) for w, n in zip(want, shape, strict=True))
 
 
-def build_graph(checkpoint: Checkpoint) -> Graph:
+def build_dlnet(checkpoint: Checkpoint) -> Graph:
     """The float meaning of a checkpoint.
 
     Raises:
@@ -82,8 +83,8 @@ def build_graph(checkpoint: Checkpoint) -> Graph:
     inputs = tuple(port.port() for port in checkpoint.inputs)
     outputs = tuple(port.port() for port in checkpoint.outputs)
     b = _Builder(checkpoint.tensors, Findings(checkpoint.where))
-    scale = _elements(checkpoint.inputs, "scale")
-    offset = -_elements(checkpoint.inputs, "offset") / scale
+    scale = port_elements(checkpoint.inputs, "scale")
+    offset = -port_elements(checkpoint.inputs, "offset") / scale
     b.push(Scale("scaled", INPUT, 1.0 / scale, offset, "input scaler"), len(scale))
     if arch.mode == "stream":
         b.push(Window("window", b.tensor, arch.window, "window"), arch.width)
@@ -101,14 +102,9 @@ def build_graph(checkpoint: Checkpoint) -> Graph:
     for key in sorted(set(checkpoint.tensors) - b.used):
         b.found.add(f"key '{key}' of the state_dict belongs to no layer of the architecture")
     b.found.raise_if_any("the architecture and the state_dict must describe the same network")
-    out_scale, out_offset = _elements(checkpoint.outputs, "scale"), _elements(checkpoint.outputs, "offset")
+    out_scale, out_offset = (port_elements(checkpoint.outputs, name) for name in ("scale", "offset"))
     b.push(Scale("output", b.tensor, out_scale, out_offset, "output scaler"), size)
     return verify_graph(Graph(inputs, outputs, tuple(b.ops), "output"))
-
-
-def _elements(ports: tuple[PortSpec, ...], field_name: str) -> Array:
-    """One value per port element."""
-    return np.concatenate([np.full(port.size, getattr(port, field_name)) for port in ports])
 
 
 def _layers(b: _Builder, layers: tuple[Layer, ...], part: str) -> None:

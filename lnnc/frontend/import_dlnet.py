@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lnnc.errors import Findings, LnncError
+from lnnc.frontend.build import build_graph
 from lnnc.frontend.checkpoint import (
     DT_MAX,
     FORMAT,
@@ -21,7 +22,6 @@ from lnnc.frontend.checkpoint import (
     PortSpec,
     checkpoint_document,
 )
-from lnnc.frontend.dlnet import build_graph
 from lnnc.frontend.fields import finite, shown
 from lnnc.frontend.parse import calibration_faults, parse_checkpoint
 from lnnc.frontend.storage import read_document

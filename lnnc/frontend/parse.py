@@ -11,9 +11,11 @@ import numpy as np
 
 from lnnc.errors import Findings, LnncError
 from lnnc.frontend.checkpoint import (
+    DLNET,
     DT_MAX,
     FORMAT,
     LAYERS_MAX,
+    NETWORK,
     OPS,
     PORT_MAX,
     PORT_MIN,
@@ -27,6 +29,7 @@ from lnnc.frontend.checkpoint import (
     PortSpec,
 )
 from lnnc.frontend.fields import finite, get, interval, is_number, plain, range_entry, shown, text, unknown_keys
+from lnnc.frontend.network import parse_network
 from lnnc.ir.graph import Array
 
 _REQUIRED = ("architecture", "state_dict", "inputs", "outputs", "calibration")
@@ -151,8 +154,10 @@ def _choice(value: Any, choices: tuple[str, ...], label: str, found: Findings) -
 def _architecture(value: Any, found: Findings) -> Architecture:
     label = "architecture"
     table = _table(value, label, found)
-    unknown_keys(table, _names(Architecture), label, found)
-    family = _choice(table.get("family"), ("dlnet",), f"{label}.family", found)
+    family = _choice(table.get("family"), (DLNET, NETWORK), f"{label}.family", found)
+    if family == NETWORK:
+        return parse_network(table, found)
+    unknown_keys(table, [name for name in _names(Architecture) if name != "network"], label, found)
     mode = _choice(table.get("mode"), ("window", "stream"), f"{label}.mode", found)
     window = get(table, "window", int, label, found)
     features = get(table, "features", int, label, found)

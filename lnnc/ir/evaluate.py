@@ -2,38 +2,110 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
-from lnnc.ir.graph import INPUT, Act, Add, Array, Euler, Graph, Linear, Mean, Norm, Op, Scale, Window
+from lnnc.ir.graph import (
+    INPUT,
+    Act,
+    Add,
+    Array,
+    Blend,
+    Concat,
+    Div,
+    Euler,
+    Gather,
+    Graph,
+    Leaky,
+    Linear,
+    Ltc,
+    Mean,
+    Mul,
+    Norm,
+    Op,
+    Pure,
+    Scale,
+    State,
+    Synapses,
+    Timed,
+    Window,
+)
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": lambda x: np.maximum(x, 0.0),
     "tanh": np.tanh,
-    "sigmoid": lambda x: 0.5 + 0.5 * np.tanh(0.5 * x),
+    "sigmoid": lambda x: sigmoid(x),
+    "phi": lambda x: normal_cdf(x),
+    "abs": np.abs,
+    "exp": np.exp,
 }
 
 
-def evaluate(graph: Graph, inputs: Array) -> dict[str, Array]:
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), without overflow."""
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * x))
+
+
+def normal_cdf(x: Array) -> Array:
+    """(1 + erf(x / sqrt 2)) / 2."""
+    flat = [0.5 * math.erfc(-value / math.sqrt(2.0)) for value in np.ravel(x)]
+    return np.array(flat).reshape(np.shape(x))
+
+
+def evaluate(graph: Graph, inputs: Array, times: Array | None = None) -> dict[str, Array]:
     """Run a graph on a batch of inputs and return every tensor.
 
     Args:
-        inputs: (batch, inputs) in real units; for a graph with a `Window` op
-            (streams, samples, features): consecutive samples of each stream.
+        inputs: (batch, inputs) in real units; for a graph with a `Window` or with states
+            (streams, samples, features): consecutive samples of each stream, which begins after a reset.
+        times: (streams, samples), the time since the last sample; by default `graph.time` everywhere.
 
     Returns:
-        tensor name -> (rows, size). For streams a row is one full window: (streams * (samples - length + 1), size).
-        A liquid neuron adds `<out>.pre`, the arguments of its tanh, `<out>.path`, its state at every step, and
-        for a low-rank recurrence `<out>.low`, the projected state; these are (rows, steps * size).
+        tensor name -> (rows, size). A row of a stream is one full window: (streams * (samples - length + 1), size);
+        of a graph with states one sample: (streams * samples, size), stream by stream.
+        Cells add what happens inside: `<out>.pre`, arguments of an Euler's tanh, `<out>.path`, the state at every
+        Euler step or unfold, and for a low-rank recurrence `<out>.low`, the projected state; these are
+        (rows, steps * size), the path with its start in front.
     """
-    values: dict[str, Array] = {INPUT: inputs}
+    if graph.states:
+        return _rollout(graph, inputs, times)
+    return _step(graph, {INPUT: inputs}, np.array(graph.time))
+
+
+def _step(graph: Graph, values: dict[str, Array], time: Array) -> dict[str, Array]:
+    """Every tensor of one step, given the inputs and what the states hold. time: () or (batch, 1)."""
     for op in graph.ops:
-        if isinstance(op, Euler):
-            values.update(_euler(op, values))
-        else:
-            values[op.out] = _apply(op, values)
+        match op:
+            case Euler():
+                values.update(_euler(op, values))
+            case Leaky():
+                values.update(_leaky(op, values, time))
+            case Ltc():
+                values.update(_ltc(op, values, time))
+            case Timed():
+                values[op.out] = values[op.a] * time + values[op.b]
+            case Pure():
+                decay = np.exp(-time * (op.rate + np.abs(values[op.x])))
+                values[op.out] = op.amplitude - op.amplitude * decay * values[op.x]
+            case State():
+                assert op.out in values
+            case _:
+                values[op.out] = _apply(op, values)
     return values
+
+
+def _rollout(graph: Graph, inputs: Array, times: Array | None) -> dict[str, Array]:
+    streams, samples, _ = inputs.shape
+    held = {op.out: np.zeros((streams, op.size)) for op in graph.states}
+    rows: list[dict[str, Array]] = []
+    for k in range(samples):
+        time = np.array(graph.time) if times is None else times[:, k : k + 1]
+        rows.append(_step(graph, {INPUT: inputs[:, k], **held}, time))
+        held = {op.out: rows[-1][op.next] for op in graph.states}
+    names = rows[0] if rows else {}
+    return {name: np.stack([row[name] for row in rows], axis=1).reshape(streams * samples, -1) for name in names}
 
 
 def _apply(op: Op, values: dict[str, Array]) -> Array:
@@ -50,10 +122,27 @@ def _apply(op: Op, values: dict[str, Array]) -> Array:
             return ACTIVATIONS[op.fn](values[op.x])
         case Mean():
             return np.asarray(op.gain * values[op.x].mean(axis=-1, keepdims=True) + op.offset)
-        case Add():
-            return values[op.a] + op.gain * values[op.b]
         case Window():
             return sliding(values[op.x], op.length)
+        case _:
+            return _combine(op, values)
+
+
+def _combine(op: Op, values: dict[str, Array]) -> Array:
+    """Ops that move elements or work on several tensors, element by element."""
+    match op:
+        case Concat():
+            return np.concatenate([values[part] for part in op.parts], axis=-1)
+        case Gather():
+            return values[op.x][..., op.index]
+        case Add():
+            return values[op.a] + op.gain * values[op.b]
+        case Mul():
+            return values[op.a] * values[op.b]
+        case Div():
+            return values[op.a] / values[op.b]
+        case Blend():
+            return np.asarray(values[op.a] + (values[op.b] - values[op.a]) * values[op.t])
         case _:
             raise TypeError(type(op))
 
@@ -89,3 +178,33 @@ def _euler(op: Euler, values: dict[str, Array]) -> dict[str, Array]:
     if low:
         found[f"{op.out}.low"] = np.hstack(low)
     return found
+
+
+def _leaky(op: Leaky, values: dict[str, Array], time: Array) -> dict[str, Array]:
+    x, drive, dt = values[op.x], values[op.drive], time / op.steps
+    path = [x]
+    for _ in range(op.steps):
+        x = x + dt * (-op.alpha * x + op.beta * np.tanh(x @ op.weight.T + drive))
+        path.append(x)
+    return {op.out: x, f"{op.out}.path": np.hstack(path)}
+
+
+def conduct(synapses: Synapses, x: Array, n: int) -> tuple[Array, Array]:
+    """Sums of the conductances and currents that arrive at each of n neurons: 2 x (rows, n)."""
+    gate = sigmoid(synapses.slope * x[:, synapses.pre] + synapses.offset)
+    arrives = np.zeros((len(synapses.post), n))
+    arrives[np.arange(len(synapses.post)), synapses.post] = 1.0
+    return (gate * synapses.conductance) @ arrives, (gate * synapses.current) @ arrives
+
+
+def _ltc(op: Ltc, values: dict[str, Array], time: Array) -> dict[str, Array]:
+    v, n = values[op.v], len(op.leak)
+    inflow = op.capacitance / (time / op.unfolds)  # capacitance / D: () or (rows, 1) times broadcast to (rows, n)
+    held = conduct(op.sensory, values[op.x], n)
+    path = [v]
+    for _ in range(op.unfolds):
+        conductance, current = conduct(op.recurrent, v, n)
+        total, driven = op.leak + held[0] + conductance, op.leak_current + held[1] + current
+        v = v + (driven - total * v) / inflow if op.explicit else (inflow * v + driven) / (inflow + total)
+        path.append(v)
+    return {op.out: v, f"{op.out}.path": np.hstack(path)}

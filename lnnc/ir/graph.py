@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 INPUT = "input"  # the tensor that holds the ports of one step, in real units
 
@@ -81,7 +82,10 @@ class Norm:
 
 @dataclass(frozen=True, eq=False)
 class Act:
-    """y = fn(x) for each element; fn is one of "relu", "tanh", "sigmoid"."""
+    """y = fn(x) for each element; fn is a key of `evaluate.ACTIVATIONS`.
+
+    "phi" is the distribution function of the normal distribution (GELU is x phi(x)).
+    """
 
     out: str
     x: str
@@ -135,7 +139,160 @@ class Euler:
     src: str
 
 
-Op = Scale | Window | Linear | Norm | Act | Mean | Add | Euler
+@dataclass(frozen=True, eq=False)
+class State:
+    """y = what the tensor `next`, which a later op defines, was after the previous step; 0 after a reset: (size,)."""
+
+    out: str
+    size: int
+    next: str
+    src: str
+
+
+@dataclass(frozen=True, eq=False)
+class Concat:
+    """y = the parts, one behind the other."""
+
+    out: str
+    parts: tuple[str, ...]
+    src: str
+
+
+@dataclass(frozen=True, eq=False)
+class Gather:
+    """y[i] = x[index[i]]; index: (n,) whole numbers. A slice is one whose indices count up."""
+
+    out: str
+    x: str
+    index: Indices
+    src: str
+
+
+@dataclass(frozen=True, eq=False)
+class Mul:
+    """y = a * b for each element."""
+
+    out: str
+    a: str
+    b: str
+    src: str
+
+
+@dataclass(frozen=True, eq=False)
+class Div:
+    """y = a / b for each element; b is above 0 on all calibration data (lowering clamps it there)."""
+
+    out: str
+    a: str
+    b: str
+    src: str
+
+
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """y = a + (b - a) * t for each element, t in [0, 1]: the gate of CfC and GRU."""
+
+    out: str
+    a: str
+    b: str
+    t: str
+    src: str
+
+
+@dataclass(frozen=True, eq=False)
+class Timed:
+    """y = a * T + b for each element, T the time since the last step: the argument of a CfC's time gate."""
+
+    out: str
+    a: str
+    b: str
+    src: str
+
+
+@dataclass(frozen=True, eq=False)
+class Pure:
+    """The closed form of CfC without gates (Hasani et al. 2022; ncps `CfCCell`, mode "pure"):
+
+        y = amplitude - amplitude * exp(-T * (rate + |x|)) * x
+
+    amplitude, rate >= 0: (n,); T the time since the last step.
+    """
+
+    out: str
+    x: str
+    amplitude: Array
+    rate: Array
+    src: str
+
+
+@dataclass(frozen=True, eq=False)
+class Leaky:
+    """Liquid neuron of DLNet as a cell with memory; leaky integrator and CTRNN are the case beta = alpha = 1 / tau.
+
+    `steps` explicit Euler steps of T / steps from the state x, the drive held:
+
+        x <- x + (T / steps) * (-alpha * x + beta * tanh(W x + drive))
+
+    weight: (n, n); alpha, beta: (n,); drive: a tensor of n values.
+    """
+
+    out: str
+    x: str
+    drive: str
+    weight: Array
+    alpha: Array
+    beta: Array
+    steps: int
+    src: str
+
+
+@dataclass(frozen=True, eq=False)
+class Synapses:
+    """m synapses of conductance g = conductance * sigmoid(slope * x[pre] + offset) and current g * reversal,
+
+    kept as current = conductance * reversal. In terms of ncps: slope = sigma, offset = -sigma * mu, conductance = w,
+    current = w * erev. `pre`, `post` are whole numbers; every array is (m,). Sorted by post, then pre.
+    """
+
+    pre: Indices
+    post: Indices
+    slope: Array
+    offset: Array
+    conductance: Array
+    current: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Ltc:
+    """Liquid time-constant cell (Hasani et al. 2021; ncps `LTCCell`): n neurons, state v.
+
+        G = leak + sum of conductances          I = leak_current + sum of currents         (per neuron)
+
+    sensory synapses read x and are held over the step, recurrent synapses read v. `unfolds` steps of D = T / unfolds:
+
+        fused (semi-implicit):  v <- (capacitance / D * v + I) / (capacitance / D + G)
+        explicit Euler:         v <- v + D / capacitance * (I - G v)
+
+    leak, leak_current (= gleak * vleak), capacitance: (n,).
+    """
+
+    out: str
+    x: str
+    v: str
+    sensory: Synapses
+    recurrent: Synapses
+    leak: Array
+    leak_current: Array
+    capacitance: Array
+    unfolds: int
+    explicit: bool
+    src: str
+
+
+Op = (
+    Scale | Window | Linear | Norm | Act | Mean | Add | Euler
+    | State | Concat | Gather | Mul | Div | Blend | Timed | Pure | Leaky | Ltc
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,12 +303,14 @@ class Graph:
         inputs, outputs: the ports, in the order of their elements.
         ops: every op reads `INPUT` or the `out` of an earlier op.
         result: the tensor that the output ports carry, in real units.
+        time: T of the ops that integrate over time, where it is a constant.
     """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     ops: tuple[Op, ...]
     result: str
+    time: float = 1.0
 
     @property
     def input_size(self) -> int:
@@ -166,6 +325,11 @@ class Graph:
         """The op that gathers samples, or None for a model that takes its whole window in one step."""
         return next((op for op in self.ops if isinstance(op, Window)), None)
 
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The tensors that a recurrent model remembers, besides a window."""
+        return tuple(op for op in self.ops if isinstance(op, State))
+
     def sizes(self) -> dict[str, int]:
         """Number of elements of every tensor, by name."""
         found = {INPUT: self.input_size}
@@ -174,8 +338,8 @@ class Graph:
         return found
 
     def users(self, tensor: str) -> tuple[Op, ...]:
-        """The ops that read a tensor."""
-        return tuple(op for op in self.ops if tensor in reads(op))
+        """The ops that read a tensor; a state reads its next value."""
+        return tuple(op for op in self.ops if tensor in reads(op) or (isinstance(op, State) and op.next == tensor))
 
     def producer(self, tensor: str) -> Op | None:
         """The op that defines a tensor, or None for the input."""
@@ -185,17 +349,29 @@ class Graph:
 def reads(op: Op) -> tuple[str, ...]:
     """Names of the tensors that an op reads."""
     match op:
-        case Add():
+        case Add() | Mul() | Div() | Timed():
             return (op.a, op.b)
+        case Blend():
+            return (op.a, op.b, op.t)
         case Euler():
             return (op.x, op.drive) if op.drive else (op.x,)
+        case Leaky():
+            return (op.x, op.drive)
+        case Ltc():
+            return (op.x, op.v)
+        case Concat():
+            return op.parts
+        case State():
+            return ()
         case _:
             return (op.x,)
 
 
 def rename(op: Op, old: str, new: str) -> Op:
     """The same op with every read of `old` replaced by `new`."""
-    slots = ("x", "a", "b", "drive")
+    if isinstance(op, Concat):
+        return replace(op, parts=tuple(new if part == old else part for part in op.parts))
+    slots = ("x", "a", "b", "t", "v", "drive", "next")
     names = {f.name for f in fields(op)}
     changes = {s: new for s in slots if s in names and getattr(op, s) == old}
     return replace(op, **changes) if changes else op  # type: ignore[arg-type]
@@ -210,7 +386,15 @@ def out_size(op: Op, sizes: dict[str, int]) -> int:
             return 1
         case Window():
             return op.length * sizes[op.x]
-        case Add():
+        case Add() | Mul() | Div() | Blend() | Timed():
             return sizes[op.a]
+        case State():
+            return op.size
+        case Concat():
+            return sum(sizes[part] for part in op.parts)
+        case Gather():
+            return len(op.index)
+        case Ltc():
+            return len(op.leak)
         case _:
             return sizes[op.x]

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["input", "output", "state", "scratch"]
-DType = Literal["int8", "int16", "int32"]
+Kind = Literal["input", "output", "state", "scratch", "time"]
+DType = Literal["uint8", "int8", "int16", "int32"]  # uint8: tables only
 
 ARITHMETIC = "lnnc-arith-1"  # names the rounding, saturation and tables of runtime_c/SEMANTICS.md
 
@@ -107,16 +107,42 @@ class ProgramPort:
     hi: float | None
 
 
+@dataclass(frozen=True)
+class ProgramTime:
+    """The argument `dt` of a step, the time since the last one: T = q / 2^frac, lo <= q <= hi, 0 < lo."""
+
+    frac: int
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True)
+class StateView:
+    """How the elements of a state buffer read in real units: real = q * scale + center. No arithmetic depends on it."""
+
+    buffer: str
+    scale: float
+    center: float = 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
-    """One step of a network in integers."""
+    """One step of a network in integers.
+
+    Attributes:
+        warmup: samples needed before the first output.
+        views: what the state means, in the order of `states()`.
+        time: the format of the argument `dt`, or None where time is a constant.
+    """
 
     inputs: tuple[ProgramPort, ...]
     outputs: tuple[ProgramPort, ...]
     buffers: tuple[Buffer, ...]
     constants: tuple[Constant, ...]
     blocks: tuple[Block, ...]
-    warmup: int = 1  # samples needed before the first output
+    warmup: int = 1
+    views: tuple[StateView, ...] = ()
+    time: ProgramTime | None = None
 
     def buffer(self, name: str) -> Buffer:
         return next(b for b in self.buffers if b.name == name)

@@ -3,7 +3,23 @@
 Importing the package fills the registry; `runtime_c/lnn_<kernel>.c` is the C twin of each record.
 """
 
-from lnnc.kernels import affine, dense, euler, layernorm, lut, stream
+from lnnc.kernels import affine, dense, elementwise, euler, gates, layernorm, leaky, ltc, lut, sparse, stream, synapse
 from lnnc.kernels.registry import KERNELS, Kernel, Param
 
-__all__ = ["KERNELS", "Kernel", "Param", "affine", "dense", "euler", "layernorm", "lut", "stream"]
+__all__ = [
+    "KERNELS",
+    "Kernel",
+    "Param",
+    "affine",
+    "dense",
+    "elementwise",
+    "euler",
+    "gates",
+    "layernorm",
+    "leaky",
+    "ltc",
+    "lut",
+    "sparse",
+    "stream",
+    "synapse",
+]

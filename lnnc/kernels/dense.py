@@ -1,11 +1,11 @@
-"""Matrix-vector products: int8 weights, int16 activations, int32 accumulators, one multiplier per output row."""
+"""Matrix-vector products: int8 or int16 weights, int16 activations, int32 accumulators, one multiplier per row."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lnnc.kernels.fixed import INT32_MAX, Ints, clamp, narrow, requant
+from lnnc.kernels.fixed import A_MAX, INT32_MAX, Ints, clamp, narrow, requant
 from lnnc.kernels.registry import Args, Param, Ranges, kernel
 
 Floats = NDArray[np.float64]
@@ -45,11 +45,24 @@ def _fit(args: Args, rng: np.random.Generator) -> Args:
     return {**args, "bias": bias, "shift": shift}
 
 
-def _params(out: str) -> tuple[Param, ...]:
+def _fit_wide(args: Args, rng: np.random.Generator) -> Args:
+    """As `_fit`, after the rows of int16 weights have been made small enough for some bias."""
+    weight = row_fit(args["weight"].reshape(args["n_out"], args["n_in"]))
+    return _fit({**args, "weight": weight.reshape(-1)}, rng)
+
+
+def row_fit(weight: Ints) -> Ints:
+    """Rows of (rows, inputs) scaled towards zero so that x anywhere in +-32,640 leaves room in an int32 sum."""
+    room = INT32_MAX // A_MAX - 1
+    total = np.maximum(np.abs(weight).sum(axis=1, keepdims=True), 1)
+    return np.asarray(np.sign(weight) * (np.abs(weight) * np.minimum(total, room) // total))
+
+
+def _params(out: str, weight: str = "int8") -> tuple[Param, ...]:
     return (
         Param("x", "in", "int16", ("n_in",)),
         Param("n_in", "int", lo=1, hi=SIZE_MAX),
-        Param("weight", "const", "int8", ("n_out", "n_in")),
+        Param("weight", "const", weight, ("n_out", "n_in")),
         Param("bias", "const", "int32", ("n_out",)),
         Param("mult", "const", "int32", ("n_out",)),
         Param("n_out", "int", lo=1, hi=SIZE_MAX),
@@ -60,7 +73,8 @@ def _params(out: str) -> tuple[Param, ...]:
     )
 
 
-def _linear(x: Ints, weight: Ints, bias: Ints, mult: Ints, shift: int, lo: int, hi: int) -> Ints:
+def linear(x: Ints, weight: Ints, bias: Ints, mult: Ints, shift: int, lo: int, hi: int) -> Ints:
+    """Equation (2) in 64 bits; weight: (rows, inputs), flat or not."""
     acc = narrow(product(x, weight.reshape(len(bias), -1)) + bias)
     return clamp(requant(acc << shift, mult), lo, hi)
 
@@ -70,7 +84,7 @@ def linear_s16(
     x: Ints, n_in: int, weight: Ints, bias: Ints, mult: Ints, n_out: int, shift: int, lo: int, hi: int
 ) -> tuple[Ints, ...]:
     """out[r] = clamp(requant((bias[r] + sum_c weight[r][c] x[c]) << shift, mult[r]), lo, hi); equation (2)."""
-    return (narrow(_linear(x, weight, bias, mult, shift, lo, hi), 16),)
+    return (narrow(linear(x, weight, bias, mult, shift, lo, hi), 16),)
 
 
 @kernel(*_params("int32"), check=_check, fit=_fit)
@@ -78,7 +92,23 @@ def linear_s32(
     x: Ints, n_in: int, weight: Ints, bias: Ints, mult: Ints, n_out: int, shift: int, lo: int, hi: int
 ) -> tuple[Ints, ...]:
     """As `linear_s16`, keeping 32 bits: the arguments of a table or of a liquid neuron."""
-    return (_linear(x, weight, bias, mult, shift, lo, hi),)
+    return (linear(x, weight, bias, mult, shift, lo, hi),)
+
+
+@kernel(*_params("int16", "int16"), check=_check, fit=_fit_wide)
+def linear_w16_s16(
+    x: Ints, n_in: int, weight: Ints, bias: Ints, mult: Ints, n_out: int, shift: int, lo: int, hi: int
+) -> tuple[Ints, ...]:
+    """As `linear_s16`, with int16 weights."""
+    return (narrow(linear(x, weight, bias, mult, shift, lo, hi), 16),)
+
+
+@kernel(*_params("int32", "int16"), check=_check, fit=_fit_wide)
+def linear_w16_s32(
+    x: Ints, n_in: int, weight: Ints, bias: Ints, mult: Ints, n_out: int, shift: int, lo: int, hi: int
+) -> tuple[Ints, ...]:
+    """As `linear_s32`, with int16 weights."""
+    return (linear(x, weight, bias, mult, shift, lo, hi),)
 
 
 def _check_sum(args: Args, ranges: Ranges) -> str:

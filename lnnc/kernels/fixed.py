@@ -6,6 +6,8 @@ overflow. Equation numbers are those of `runtime_c/SEMANTICS.md`.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,8 @@ TANH_Q = 15  # fraction bits of the table's values
 ARG_Q = 16  # fraction bits of the table's argument
 ARG_MAX = 2**19 - 1  # the table covers |x| < 8
 TANH_SEGMENTS = 256
+EXP_MAX = 2**20 - 1  # the table of exp(-z) covers 0 <= z < 16
+EXP_SEGMENTS = 256
 
 
 def narrow(value: Ints, bits: int = 32) -> Ints:
@@ -52,13 +56,37 @@ def tanh_table() -> Ints:
 
     The move halves the largest error of linear interpolation (h^2 / 8 * max |f''|, h = 1/32) at no run-time cost.
     """
-    h = 8.0 / TANH_SEGMENTS
-    x = np.arange(TANH_SEGMENTS + 1) * h
+    x = np.arange(TANH_SEGMENTS + 1) * (8.0 / TANH_SEGMENTS)
     f = np.tanh(x)
-    second = -2.0 * f * (1.0 - f * f)
+    return _odd_knots(f, -2.0 * f * (1.0 - f * f))
+
+
+def erf_table() -> Ints:
+    """257 knots of erf(u / 2) on [0, 8], Q15, moved like those of tanh: `tanh_q15` reads both.
+
+    The normal distribution is (1 + erf(x / sqrt 2)) / 2, so u = sqrt(2) x.
+    """
+    u = np.arange(TANH_SEGMENTS + 1) * (8.0 / TANH_SEGMENTS)
+    f = np.array([math.erf(value / 2.0) for value in u])
+    return _odd_knots(f, -u / (2.0 * math.sqrt(math.pi)) * np.exp(-u * u / 4.0))
+
+
+def _odd_knots(f: NDArray[np.floating], second: NDArray[np.floating]) -> Ints:
+    """Knots of an odd function on [0, 8] from its values and second derivatives there."""
+    h = 8.0 / TANH_SEGMENTS
     knots = np.round((f - h * h * second / 16.0) * 2**TANH_Q).astype(np.int64)
-    knots[0] = 0  # odd symmetry: tanh(0) is exactly 0
+    knots[0] = 0  # odd symmetry: f(0) is exactly 0
     return np.asarray(np.minimum(knots, 2**TANH_Q - 1))
+
+
+def exp_table() -> Ints:
+    """257 knots of exp(-z) on [0, 16], Q15, moved by -h^2 f''/16 as those of tanh (h = 1/16).
+
+    The first is 32,760, the chord's eight units below 1: within the table's error, and it fits int16.
+    """
+    h = 16.0 / EXP_SEGMENTS
+    f = np.exp(-np.arange(EXP_SEGMENTS + 1) * h)
+    return np.asarray(np.round(f * (1.0 - h * h / 16.0) * 2**TANH_Q).astype(np.int64))
 
 
 def tanh_q15(arg: Ints, table: Ints) -> Ints:
@@ -68,6 +96,14 @@ def tanh_q15(arg: Ints, table: Ints) -> Ints:
     low = table[index]
     value = low + (((table[index + 1] - low) * part + 1024) >> 11)
     return np.asarray(np.where(arg < 0, -value, value))
+
+
+def exp_q15(z: Ints, table: Ints) -> Ints:
+    """Equation (12): exp(-z) of a Q16 argument by linear interpolation, Q15; z below 0 counts as 0."""
+    size = clamp(z, 0, EXP_MAX)
+    index, part = size >> 12, size & 4095
+    low = table[index]
+    return np.asarray(low + (((table[index + 1] - low) * part + 2048) >> 12))
 
 
 def rsqrt_q30(variance: Ints) -> tuple[Ints, Ints]:

@@ -17,8 +17,8 @@ Role = Literal["in", "inout", "out", "const", "int", "value"]
 Ranges = Mapping[str, tuple[int, int]]
 Args = dict[str, Any]
 
-LIMITS = {"int8": (-127, 127), "int16": (-A_MAX, A_MAX), "int32": (-INT32_MAX, INT32_MAX)}
-C_TYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t"}
+LIMITS = {"uint8": (0, 255), "int8": (-127, 127), "int16": (-A_MAX, A_MAX), "int32": (-INT32_MAX, INT32_MAX)}
+C_TYPES = {"uint8": "uint8_t", "int8": "int8_t", "int16": "int16_t", "int32": "int32_t"}
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,9 @@ class Param:
         role: "in", "inout", "out": an array in RAM; "const": a table in flash; "int": a number known at compile
             time; "value": element 0 of a buffer of one, or a number, passed by value.
         dtype: element type.
-        size: names of "int" parameters, or numbers, whose product is the number of elements (arrays only).
-        lo, hi: legal range of an element; by default +-127, +-32,640 and +-(2^31 - 1).
+        size: names of "int" parameters, sums of them ("n_a+n_b") or numbers; their product is the number of elements
+            (arrays only).
+        lo, hi: legal range of an element; by default 0 ... 255, +-127, +-32,640 and +-(2^31 - 1).
     """
 
     name: str
@@ -52,7 +53,12 @@ class Param:
 
     def count(self, args: Mapping[str, Any]) -> int:
         """Number of elements, given the values of the "int" parameters."""
-        return math.prod(args[s] if isinstance(s, str) else s for s in self.size)
+        factors = (sum(args[name] for name in s.split("+")) if isinstance(s, str) else s for s in self.size)
+        return math.prod(factors)
+
+    def size_names(self) -> set[str]:
+        """The "int" parameters that the size is made of."""
+        return {name for s in self.size if isinstance(s, str) for name in s.split("+")}
 
     def c_decl(self) -> str:
         """The parameter as C declares it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,9 +11,13 @@ import numpy as np
 from lnnc.errors import LnncError
 from lnnc.ir.program import Block, Buffer, Call, Constant, DType, Kind
 from lnnc.kernels import KERNELS
-from lnnc.kernels.fixed import tanh_table
+from lnnc.kernels.fixed import Ints, erf_table, exp_table, tanh_table
 
-TABLE = "tanh_table"
+TABLES: dict[str, tuple[Callable[[], Ints], str]] = {
+    "tanh": (tanh_table, "tanh on [0, 8], 256 segments, Q15"),
+    "erf": (erf_table, "erf(u / 2) on [0, 8], 256 segments, Q15"),
+    "exp": (exp_table, "exp(-z) on [0, 16], 256 segments, Q15"),
+}
 
 
 @dataclass
@@ -50,9 +54,19 @@ class Builder:
 
     def tanh(self) -> str:
         """The shared half-table of tanh."""
-        if TABLE in self.constants:
-            return TABLE
-        return self.constant(TABLE, "int16", tanh_table(), note="tanh on [0, 8], 256 segments, Q15")
+        return self.table("tanh")
+
+    def exp(self) -> str:
+        """The shared table of exp(-z)."""
+        return self.table("exp")
+
+    def table(self, fn: str) -> str:
+        """The one table of a function of `TABLES`: tanh_table, erf_table or exp_table."""
+        name = f"{fn}_table"
+        if name in self.constants:
+            return name
+        make, note = TABLES[fn]
+        return self.constant(name, "int16", make(), note=note)
 
     def call(self, kernel: str, src: str, does: str, **args: str | int) -> None:
         """Append a kernel call after proving that it cannot overflow.

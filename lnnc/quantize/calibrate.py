@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from lnnc.errors import LnncError
-from lnnc.frontend.checkpoint import Checkpoint
-from lnnc.frontend.dlnet import build_graph
+from lnnc.frontend.build import build_graph
+from lnnc.frontend.checkpoint import NETWORK, Checkpoint
 from lnnc.ir.evaluate import evaluate
-from lnnc.ir.graph import INPUT, Array, Euler, Graph, Linear
+from lnnc.ir.graph import INPUT, Array, Euler, Graph, Leaky, Linear, Ltc
 from lnnc.passes import run_passes
 
 PERCENTILE = 99.95  # of |x|: what an 8-bit tensor covers
 ROWS_MAX = 8192  # calibration rows beyond this many are thinned evenly
+PIECE, SAMPLES_MAX = 2048, 1 << 16  # samples of one calibration rollout, and of all together
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +42,20 @@ class Stats:
         return max(abs(self.min), abs(self.max))
 
 
-def calibrate(graph: Graph, checkpoint: Checkpoint) -> dict[str, Stats]:
+def calibrate(
+    graph: Graph, checkpoint: Checkpoint, times: tuple[float, float] | None = None
+) -> dict[str, Stats]:
     """Statistics of every tensor of a graph.
+
+    Args:
+        times: shortest and longest time between two samples, where that is an argument of the step.
 
     Raises:
         LnncError: the checkpoint holds ranges, and one for a tensor of this graph is missing.
     """
     if checkpoint.calibration is not None:
-        found = measure(graph, shaped(checkpoint, checkpoint.calibration))
+        inputs = shaped(checkpoint, checkpoint.calibration)
+        found = measure(graph, inputs, None if times is None else irregular(inputs, times))
         _check_telling(found, checkpoint.where)
         return found
     return _declared(graph, checkpoint)
@@ -72,14 +79,39 @@ def shaped(checkpoint: Checkpoint, data: Array) -> Array:
     """Inputs as `evaluate` takes them: rows of a window model flat, at most `ROWS_MAX` rows."""
     if checkpoint.architecture.mode == "window":
         data = data.reshape(-1, checkpoint.architecture.width)
+    if checkpoint.architecture.family == NETWORK:
+        return pieces(data)
     step = -(-len(data) // ROWS_MAX)
     return data[::step]
 
 
-def measure(graph: Graph, inputs: Array) -> dict[str, Stats]:
+def pieces(streams: Array) -> Array:
+    """Streams (N, T, features) cut into pieces of at most `PIECE` samples, at most `SAMPLES_MAX` samples in all.
+
+    A rollout is sequential in time: many short streams take a fraction of the time of a long one.
+    """
+    count, samples, features = streams.shape
+    if samples > PIECE:
+        parts = samples // PIECE
+        streams = streams[:, : parts * PIECE].reshape(count * parts, PIECE, features)
+    step = -(-streams.shape[0] * streams.shape[1] // SAMPLES_MAX)
+    return streams[:: max(1, step)]
+
+
+def irregular(inputs: Array, times: tuple[float, float]) -> Array:
+    """Times for calibration: the first third of the streams at the shortest, the next at the longest, then any between."""
+    rng = np.random.default_rng(0)
+    count, samples = inputs.shape[:2]
+    shortest, longest = np.log(times)
+    drawn = np.exp(rng.uniform(shortest, longest, size=(count, samples)))
+    drawn[0::3], drawn[1::3] = times
+    return drawn if count > 2 else np.where(np.arange(samples) % 2 == 0, drawn, np.resize(times, samples))
+
+
+def measure(graph: Graph, inputs: Array, times: Array | None = None) -> dict[str, Stats]:
     """Statistics of every tensor over a batch of inputs."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = evaluate(graph, inputs)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        values = evaluate(graph, inputs, times)
     with_means = {op.x for op in graph.ops if isinstance(op, Linear)}
     ports = (INPUT, graph.result)
     return {name: _stats(array, name in with_means, name in ports) for name, array in values.items()}
@@ -115,6 +147,8 @@ def tensors_of(graph: Graph) -> list[str]:
         if isinstance(op, Euler):
             names += [f"{op.out}.pre", f"{op.out}.path"]
             names += [f"{op.out}.low"] if op.weight is None else []
+        if isinstance(op, Leaky | Ltc):
+            names.append(f"{op.out}.path")
     return names
 
 
@@ -140,7 +174,7 @@ def ranges_of_checkpoint(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
     """
     graph = build_graph(checkpoint)
     ranges: dict[str, dict[str, Any]] = {}
-    for form in (graph, run_passes(graph)):
+    for form in (graph, run_passes(graph, constant_time=False), run_passes(graph)):
         for name, stats in calibrate(form, checkpoint).items():
             entry: dict[str, Any] = {
                 "min": stats.min, "max": stats.max, "mean": stats.mean, "percentile": stats.percentile,

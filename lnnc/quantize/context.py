@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from lnnc.errors import LnncError
-from lnnc.ir.graph import Act, Array, Graph
-from lnnc.ir.program import DType, ProgramPort
+from lnnc.ir.graph import Act, Array, Graph, Op
+from lnnc.ir.program import DType, ProgramPort, ProgramTime, StateView
 from lnnc.kernels.fixed import A_MAX, INT32_MAX
 from lnnc.quantize.builder import Builder
 from lnnc.quantize.calibrate import Stats
@@ -16,6 +17,9 @@ from lnnc.quantize.formats import Format
 
 IN, OUT = "in", "out"
 ACTIVATIONS = ("int16", "int8")
+FUSED = ("relu", "tanh", "sigmoid", "phi")  # activations that a layer computes together with itself
+WEIGHT_BITS = ("8", "16", "auto")
+TIME_MAX, TIME_RATIO = 2.0**20, 2.0**14  # the shortest time keeps 16 significant bits in a Q format of 30
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,19 @@ class Options:
     Attributes:
         activations: "int16", or "int8" for the tensors between layers (ports, states and statistics stay wide).
         input_frac, output_frac: fraction bits of the ports, or None for the rule of `port_format`.
+        weight_bits: "8" or "16" for the weights of every Linear layer, "auto" for the fewest 16-bit layers that keep
+            the outputs close to the trained network; None for what the checkpoint says of each layer, else 8.
+        runtime_dt: (MIN, MAX) of the time between two samples, then an argument of every step; None: a constant.
 
     Raises:
-        LnncError: another activation width, or fraction bits that are no whole number.
+        LnncError: another width, fraction bits that are no whole number, or times that are not 0 < MIN < MAX.
     """
 
     activations: str = "int16"
     input_frac: int | None = None
     output_frac: int | None = None
+    weight_bits: str | None = None
+    runtime_dt: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.activations not in ACTIVATIONS:
@@ -40,6 +49,51 @@ class Options:
         for name in ("input_frac", "output_frac"):
             if type(getattr(self, name)) not in (int, type(None)):
                 raise LnncError(f"expected a whole number, found {getattr(self, name)!r}", name)
+        if self.weight_bits not in (*WEIGHT_BITS, None):
+            raise LnncError(f"expected {', '.join(WEIGHT_BITS)}, found {self.weight_bits!r}", "weight_bits")
+        if self.runtime_dt is not None:
+            object.__setattr__(self, "runtime_dt", checked_times(self.runtime_dt))
+
+
+def checked_times(value: object) -> tuple[float, float]:
+    """(MIN, MAX) of --runtime-dt: 0 < MIN < MAX, at most 2^20 apart, within what a Q format of 30 bits resolves."""
+    pair = tuple(value) if isinstance(value, list | tuple) else ()
+    numbers = len(pair) == 2 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in pair)
+    if numbers and 0 < pair[0] < pair[1] <= TIME_MAX and pair[1] <= TIME_RATIO * pair[0]:
+        return float(pair[0]), float(pair[1])
+    raise LnncError(
+        f"expected MIN and MAX with 0 < MIN < MAX <= {TIME_MAX:g} and MAX / MIN <= {TIME_RATIO:g}, found {value!r}",
+        "--runtime-dt", "--runtime-dt 0.5:2",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A tensor that is lowered to int32 arguments of a table: gain * real in Q(16 - up), at most limit >> up in size.
+
+    Attributes:
+        up_max: fraction bits that it may lose where its accumulators do not fit otherwise.
+        name: its buffer, once it is lowered.
+    """
+
+    gain: float
+    limit: int
+    up_max: int = 12
+    up: int = 0
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A CfC's gate whose tables are inside the kernel: f1 + (f2 - f1) s, or f1 + f2 s where it is `open`.
+
+    a, b, t: the tensors whose tanh, tanh and sigmoid are f1, f2 and s.
+    """
+
+    a: str
+    b: str
+    t: str
+    open: bool
 
 
 @dataclass
@@ -55,7 +109,23 @@ class Lowering:
     sizes: dict[str, int] = field(default_factory=dict)
     formats: dict[str, Format] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)  # tensor -> buffer
+    columns: dict[str, tuple[Array, Array]] = field(default_factory=dict)  # (scale, center) of each element, where
+    # a tensor of several parts, which Linear layers alone read, has no single format
     done: set[str] = field(default_factory=set)  # ops lowered together with the one before
+    wide: dict[str, str] = field(default_factory=dict)  # State tensor -> its int32 buffer, where it has one
+    exact: dict[str, Op] = field(default_factory=dict)  # op.out -> the op with the numbers that its integers stand for
+    views: list[StateView] = field(default_factory=list)
+    rules: dict[str, str] = field(default_factory=dict)  # State tensor -> how its range was found, in words
+    warnings: list[str] = field(default_factory=list)  # what the user should know of this model
+    arguments: dict[str, Argument] = field(default_factory=dict)  # tensors that are no int16 activations
+    gates: dict[str, Gate] = field(default_factory=dict)  # result of a gate -> what its kernel reads
+    time: ProgramTime | None = None  # format of the argument dt; None: time is the constant graph.time
+    bits_of: Mapping[str, int] = field(default_factory=dict)  # layers whose weights are not 8 bits wide
+
+    def weight_bits(self, src: str) -> int:
+        """8 or 16: the width of a Linear layer's weights."""
+        given = self.options.weight_bits
+        return int(given) if given in ("8", "16") else self.bits_of.get(src, 8)
 
     @property
     def bits(self) -> int:
@@ -64,8 +134,10 @@ class Lowering:
     def next_act(self, tensor: str) -> Act | None:
         """The activation that alone reads a tensor: it is lowered together with the layer before it."""
         users = self.graph.users(tensor)
-        alone = len(users) == 1 and self.graph.result != tensor
-        return users[0] if alone and isinstance(users[0], Act) else None
+        kept = tensor == self.graph.result or any(state.next == tensor for state in self.graph.states)
+        if len(users) != 1 or kept:
+            return None
+        return users[0] if isinstance(users[0], Act) and users[0].fn in FUSED else None
 
     def constant(self, name: str, dtype: DType, data: object, shape: tuple[int, ...] = (), note: str = "") -> str:
         return self.builder.constant(identifier(name), dtype, data, shape, note)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lnnc.errors import LnncError
 from lnnc.ir.graph import Port
-from lnnc.ir.program import ProgramPort
+from lnnc.ir.program import ProgramPort, ProgramTime
 from lnnc.kernels.fixed import A_MAX
 from lnnc.quantize.calibrate import Stats
 
@@ -73,3 +73,9 @@ def mantissa(value: float, bits: int) -> tuple[int, int]:
     exponent = math.floor(math.log2(value)) + 1 - bits
     m = round(value * 2.0**-exponent)
     return (m >> 1, exponent + 1) if m >> bits else (m, exponent)
+
+
+def time_format(shortest: float, longest: float) -> ProgramTime:
+    """Format of the argument dt: the most fraction bits, at most 30, with which 2^30 holds the longest time."""
+    frac = min(30, math.floor(30 - math.log2(longest)))
+    return ProgramTime(frac, max(1, math.ceil(shortest * 2.0**frac)), math.floor(longest * 2.0**frac))

@@ -2,22 +2,102 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
 import numpy as np
 
-from lnnc.ir.graph import INPUT, Act, Add, Euler, Graph, Linear, Mean, Norm, Op, Scale, Window
-from lnnc.ir.program import Program, ProgramPort
+from lnnc.errors import LnncError
+from lnnc.ir.graph import (
+    INPUT,
+    Act,
+    Add,
+    Blend,
+    Concat,
+    Div,
+    Euler,
+    Gather,
+    Graph,
+    Leaky,
+    Linear,
+    Ltc,
+    Mean,
+    Mul,
+    Norm,
+    Pure,
+    Scale,
+    State,
+    Timed,
+    Window,
+)
+from lnnc.ir.program import Program, ProgramPort, StateView
 from lnnc.ir.verify import verify_program
 from lnnc.kernels.fixed import A_MAX
-from lnnc.quantize import lower_cells, lower_dense, lower_norm
+from lnnc.quantize import (
+    lower_act,
+    lower_argument,
+    lower_cells,
+    lower_dense,
+    lower_elementwise,
+    lower_gates,
+    lower_leaky,
+    lower_ltc,
+    lower_norm,
+    lower_pure,
+    lower_state,
+)
 from lnnc.quantize.builder import Builder
 from lnnc.quantize.calibrate import Stats
 from lnnc.quantize.context import IN, OUT, Lowering, Options, affine
-from lnnc.quantize.formats import HEADROOM, Format, port_format, wide
+from lnnc.quantize.formats import HEADROOM, Format, port_format, time_format, wide
 from lnnc.quantize.plan import plan_memory
 
+LOWERINGS: dict[type, Callable[[Lowering, Any], None]] = {
+    Linear: lower_argument.lower_linear,
+    Norm: lower_norm.lower_norm,
+    Act: lower_act.lower_act,
+    Mean: lower_dense.lower_mean,
+    Scale: lower_dense.lower_scale,
+    Add: lower_gates.lower_add,
+    Euler: lower_cells.lower_euler,
+    Window: lambda low, op: None,  # entered with the port
+    State: lower_state.lower_state,
+    Concat: lower_elementwise.lower_concat,
+    Gather: lower_elementwise.lower_gather,
+    Mul: lower_elementwise.lower_mul,
+    Div: lower_elementwise.lower_div,
+    Blend: lower_gates.lower_blend,
+    Timed: lower_gates.lower_timed,
+    Pure: lower_pure.lower_pure,
+    Leaky: lower_leaky.lower_leaky,
+    Ltc: lower_ltc.lower_ltc,
+}
 
-def lower(graph: Graph, stats: dict[str, Stats], options: Options, where: str) -> Program:
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """A program and what is known of it.
+
+    Attributes:
+        exact: the float64 graph with the numbers that the integers stand for, in place of the trained ones.
+        rules: state tensor -> how its range was found, in words.
+        warnings: what the user should know.
+    """
+
+    program: Program
+    exact: Graph
+    rules: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def lower(
+    graph: Graph, stats: dict[str, Stats], options: Options, where: str, bits_of: Mapping[str, int] | None = None
+) -> Lowered:
     """The integer program of a graph after its passes.
+
+    Args:
+        bits_of: layers whose weights have another width than 8 bits.
 
     Raises:
         LnncError: an accumulator cannot be proved free of overflow; the message names the layer.
@@ -25,21 +105,37 @@ def lower(graph: Graph, stats: dict[str, Stats], options: Options, where: str) -
     inputs = _ports(graph, stats[INPUT], options.input_frac, True, where)
     outputs = _ports(graph, stats[graph.result], options.output_frac, False, where)
     b = Builder(where)
-    low = Lowering(graph, stats, options, b, inputs, outputs, graph.sizes())
+    low = Lowering(graph, stats, options, b, inputs, outputs, graph.sizes(), bits_of=bits_of or {})
     b.buffer(IN, "int16", graph.input_size, (-32_768, 32_767), "input", note="input port")
     b.buffer(OUT, "int16", graph.output_size, (-A_MAX, A_MAX), "output", note="output port")
+    _take_time(low)
+    lower_gates.fused_gates(low)
     _choose_states(low)
     _enter(low)
     for op in graph.ops:
         if op.out not in low.done:
-            _lower_op(low, op)
+            LOWERINGS[type(op)](low, op)
+    lower_state.commit_states(low)
     b.close_block("")
     window = graph.window
     program = Program(
         inputs, outputs, tuple(b.buffers.values()), tuple(b.constants.values()), tuple(b.blocks),
-        window.length if window else 1,
+        window.length if window else 1, tuple(low.views), low.time,
     )  # fmt: skip
-    return verify_program(plan_memory(program))
+    exact = replace(graph, ops=tuple(low.exact.get(op.out, op) for op in graph.ops))
+    return Lowered(verify_program(plan_memory(program)), exact, low.rules, tuple(low.warnings))
+
+
+def _take_time(low: Lowering) -> None:
+    """The argument dt of a step, where the options ask for one."""
+    if low.options.runtime_dt is None:
+        return
+    if not any(isinstance(op, Timed | Pure | Leaky | Ltc) for op in low.graph.ops):
+        raise LnncError(
+            "this network has no notion of time between its samples", low.builder.where, "compile without --runtime-dt"
+        )
+    low.time = time_format(*low.options.runtime_dt)
+    low.builder.buffer("dt", "int32", 1, (low.time.lo, low.time.hi), "time", note=f"Q{low.time.frac}")
 
 
 def _ports(graph: Graph, stats: Stats, frac: int | None, is_input: bool, where: str) -> tuple[ProgramPort, ...]:
@@ -53,28 +149,9 @@ def _ports(graph: Graph, stats: Stats, frac: int | None, is_input: bool, where: 
     )
 
 
-def _lower_op(low: Lowering, op: Op) -> None:
-    match op:
-        case Linear():
-            lower_dense.lower_linear(low, op)
-        case Norm():
-            lower_norm.lower_norm(low, op)
-        case Act():
-            lower_dense.lower_act(low, op)
-        case Mean():
-            lower_dense.lower_mean(low, op)
-        case Scale():
-            lower_dense.lower_scale(low, op)
-        case Add():
-            lower_cells.lower_add(low, op)
-        case Euler():
-            lower_cells.lower_euler(low, op)
-        case Window():
-            pass  # entered with the port
-
-
 def _choose_states(low: Lowering) -> None:
     """Formats that a later op demands of an earlier one: the start of a liquid neuron is in its state's format."""
+    lower_state.choose_states(low)
     for op in low.graph.ops:
         if isinstance(op, Euler):
             low.formats[op.x] = low.formats[op.out] = lower_cells.state_format(low, op)
@@ -132,6 +209,7 @@ def _gather(low: Lowering, window: Window) -> None:
     b.buffer("window", "int16", length, (fmt.lo, fmt.hi), "state", note=f"the last {window.length} samples")
     b.buffer("missing", "int32", 1, (0, window.length), "state", note="samples still missing", reset=window.length)
     low.formats[window.out], low.names[window.out] = fmt, "window"
+    low.views += [StateView("window", fmt.scale, fmt.center), StateView("missing", 1.0)]
     b.call(
         "push_s16", window.src, "newest sample in, oldest out",
         x=low.names[window.x], n=low.sizes[window.x], length=length, window="window", missing="missing",

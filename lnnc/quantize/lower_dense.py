@@ -1,4 +1,4 @@
-"""Lowering of Linear, activations, means and scalers."""
+"""Lowering of Linear, means and scalers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from dataclasses import replace
 import numpy as np
 
 from lnnc.errors import LnncError
-from lnnc.ir.graph import Act, Array, Linear, Mean, Norm, Op, Scale
+from lnnc.ir.graph import Act, Array, Linear, Mean, Scale
+from lnnc.ir.program import DType
 from lnnc.kernels.euler import PRE_MAX
-from lnnc.kernels.fixed import A_MAX, ARG_MAX, ARG_Q, INT32_MAX, TANH_Q
+from lnnc.kernels.fixed import A_MAX, ARG_MAX, ARG_Q, INT32_MAX, Ints
+from lnnc.kernels.sparse import COLUMN_MAX, pack
 from lnnc.quantize.context import Lowering, affine, identifier
+from lnnc.quantize.deliver import choose, limits_of, scales_of
 from lnnc.quantize.formats import Format, activation
-from lnnc.quantize.weights import SHIFT_MAX, Misfit, Quantized, quantize_linear
+from lnnc.quantize.lower_act import ARGUMENT, lower_table
+from lnnc.quantize.weights import SHIFT_MAX, W16_MAX, W_MAX, Misfit, Quantized, dequantize, quantize_linear
 
 SCALE_TRIES = 80
-
-HALF_ARGUMENT = {"tanh": 1.0, "sigmoid": 0.5}  # sigmoid(x) = (1 + tanh(x / 2)) / 2: its table argument is x / 2
 
 
 def lower_linear(low: Lowering, op: Linear) -> None:
@@ -29,25 +31,10 @@ def lower_linear(low: Lowering, op: Linear) -> None:
     if act:
         low.done.add(act.out)
     fmt = low.formats.get(out) or choose(low, out, nonnegative=act is not None)
-    fmt = fitting(low, op, fmt if act is None else replace(fmt, lo=0)) if out != low.graph.result else fmt
+    fmt = fmt if act is None else replace(fmt, lo=0)
+    fmt = fitting(low, op, fmt) if out != low.graph.result else fmt
     name = low.define(out, fmt)
     dense(low, op, "linear_s16", low.out_scale(out), name, (fmt.lo, fmt.hi), " and ReLU" if act else "")
-
-
-def choose(low: Lowering, tensor: str, nonnegative: bool, bound: float = np.inf) -> Format:
-    """Format of a tensor between layers: 8 bits only where Linear layers alone read it (LayerNorm needs 12 bits)."""
-    users = low.graph.users(tensor)
-    narrow = low.bits == 8 and bool(users) and all(isinstance(op, Linear) for op in users)
-    if tensor == low.graph.result:
-        return Format(1.0)  # the ports' own scales apply
-    fmt = activation(low.stats[tensor], 8 if narrow else 16, nonnegative, bound)
-    return replace(fmt, scale=max(fmt.scale, _norm_floor(users)))
-
-
-def _norm_floor(users: tuple[Op, ...]) -> float:
-    """The finest scale with which n^2 (var + epsilon) of a LayerNorm that reads the tensor stays below 2^61."""
-    norms = [op for op in users if isinstance(op, Norm)]
-    return max((len(op.gamma) * op.epsilon**0.5 * 2.0**-30 for op in norms), default=0.0)
 
 
 def fitting(low: Lowering, op: Linear, fmt: Format) -> Format:
@@ -60,34 +47,83 @@ def fitting(low: Lowering, op: Linear, fmt: Format) -> Format:
 
 
 def _integers(low: Lowering, op: Linear, out_scale: Array) -> Quantized | Misfit:
+    weight, bias, x, means = _one_scale(low, op)
+    w_max = W16_MAX if low.weight_bits(op.src) == 16 else W_MAX
+    return quantize_linear(weight, bias, x, out_scale, means, w_max)
+
+
+def _one_scale(low: Lowering, op: Linear) -> tuple[Array, Array, Format, Array | None]:
+    """(weight, bias, format of x, means of x) of a layer; the scales of parts of x become a part of its weights.
+
+    With x = q scale + center for each column, W x + b = (W scale / unit) (q unit) + (b + W center).
+    """
     means = low.stats[op.x].means if op.x in low.stats else None
-    return quantize_linear(op.weight, op.bias, low.formats[op.x], out_scale, means)
+    if op.x not in low.columns:
+        return op.weight, op.bias, low.formats[op.x], means
+    scale, center = low.columns[op.x]
+    unit = float(scale.max())
+    x = Format(unit, *limits_of(low, op.x))
+    seen = None if means is None else (means - center) * unit / scale
+    return op.weight * scale / unit, op.bias + op.weight @ center, x, seen
 
 
 def dense(
     low: Lowering, op: Linear, kernel: str, out_scale: np.ndarray, out: str, limits: tuple[int, int], note: str = ""
 ) -> None:
-    """Quantize a Linear layer and append its call."""
+    """Quantize a Linear layer, record the numbers that its integers stand for, and append its call.
+
+    kernel: linear_s16 or linear_s32; wider weights and rows with few weights take another form of the same.
+    """
     q = _integers(low, op, out_scale)
     if isinstance(q, Misfit):
         raise LnncError(
             f"layer '{op.src}', {q}", low.builder.where,
             "retrain it with weight decay; or, before an output, declare a wider range or fewer --output-frac bits",
         )  # fmt: skip
+    if op.out:  # the inside of a liquid neuron has no tensor of its own
+        low.exact[op.out] = _exact(low, op, q, out_scale)
     rows, cols = op.weight.shape
-    name = identifier(op.src)
+    name, bits = identifier(op.src), low.weight_bits(op.src)
+    form, tables = _tables(low, name, q.weight, bits)
     low.builder.call(
-        kernel, op.src, f"{cols} -> {rows}{note}", x=low.names[op.x], n_in=cols, n_out=rows, shift=q.shift,
-        weight=low.constant(f"{name}_weight", "int8", q.weight, (rows, cols), "one scale per row"),
+        f"{form}_{'w16_' * (bits == 16)}{kernel.removeprefix('linear_')}", op.src, f"{cols} -> {rows}{note}",
+        x=low.names[op.x], n_in=cols, n_out=rows, shift=q.shift, **tables,
         bias=low.constant(f"{name}_bias", "int32", q.bias),
         mult=low.constant(f"{name}_mult", "int32", q.mult, note="acc * mult / 2^32"),
         lo=limits[0], hi=limits[1], out=out,
     )  # fmt: skip
 
 
+def _exact(low: Lowering, op: Linear, q: Quantized, out_scale: Array) -> Linear:
+    """The layer with the real weights and biases that its integers stand for."""
+    weight, bias = dequantize(q, _one_scale(low, op)[2], out_scale)
+    if op.x in low.columns:
+        scale, center = scales_of(low, op.x)
+        weight = weight * scale.max() / scale
+        bias = bias - weight @ center
+    return replace(op, weight=weight, bias=bias)
+
+
+def _tables(low: Lowering, name: str, weight: Ints, bits: int) -> tuple[str, dict[str, str | int]]:
+    """("linear", its table), or ("sparse", its tables) where that takes less flash: a zero weight is no synapse."""
+    dtype: DType = "int16" if bits == 16 else "int8"
+    rows, cols = weight.shape
+    count, column, packed = pack(weight)
+    size, nnz = bits // 8, len(packed)
+    few = nnz * (size + 1) + rows < rows * cols * size
+    if nnz == 0 or not few or cols > COLUMN_MAX + 1 or count.max() > COLUMN_MAX:
+        return "linear", {"weight": low.constant(f"{name}_weight", dtype, weight, (rows, cols), "one scale per row")}
+    return "sparse", {
+        "count": low.constant(f"{name}_count", "uint8", count, note="weights of each row that are not zero"),
+        "column": low.constant(f"{name}_column", "uint8", column, note="the input of each"),
+        "weight": low.constant(f"{name}_weight", dtype, packed, note="one scale per row"),
+        "nnz": nnz,
+    }
+
+
 def _linear_arg(low: Lowering, op: Linear, act: Act) -> tuple[str, int]:
     """Arguments of the table, Q16 or as many fraction bits as the accumulators allow; and 16 minus those bits."""
-    half, up = HALF_ARGUMENT[act.fn], 0
+    half, up = ARGUMENT[act.fn], 0
     while up < ARG_Q - 4 and isinstance(_integers(low, op, np.full(len(op.bias), 2.0 ** (up - ARG_Q) / half)), Misfit):
         up += 1
     scale, limit = np.full(len(op.bias), 2.0 ** (up - ARG_Q) / half), ARG_MAX >> up
@@ -96,47 +132,6 @@ def _linear_arg(low: Lowering, op: Linear, act: Act) -> tuple[str, int]:
     )
     dense(low, op, "linear_s32", scale, arg, (-limit, limit))
     return arg, up
-
-
-def lower_table(low: Lowering, act: Act, arg: str, up: int) -> None:
-    """tanh or sigmoid of int32 arguments with 16 - up fraction bits."""
-    fmt = low.formats.get(act.out) or _table_format(low, act)
-    shift = TANH_Q - round(-np.log2(fmt.scale))
-    to_port = act.out == low.graph.result
-    assert shift >= 0 and not to_port
-    low.builder.call(
-        f"{act.fn}_s16", act.src, f"{act.fn} by table, Q{TANH_Q - shift}", arg=arg, n=low.sizes[act.out], up=up,
-        table=low.builder.tanh(), shift=shift, lo=fmt.lo, hi=fmt.hi, out=low.define(act.out, fmt),
-    )  # fmt: skip
-    low.done.add(act.out)
-
-
-def _table_format(low: Lowering, act: Act) -> Format:
-    """Q14 for int16 (32,767 would leave the legal range), Q7 or unsigned Q8 for 8-bit tensors."""
-    users = low.graph.users(act.out)
-    if low.bits == 8 and users and all(isinstance(op, Linear) for op in users):
-        return Format(2.0**-8, 0, 255) if act.fn == "sigmoid" else Format(2.0**-7, -127, 127)
-    return Format(2.0**-14, 0 if act.fn == "sigmoid" else -(2**14), 2**14)
-
-
-def lower_act(low: Lowering, op: Act) -> None:
-    """An activation that no layer could take along."""
-    x, n = low.formats[op.x], low.sizes[op.x]
-    units, ones = np.full(n, x.scale), np.ones(n)
-    center = np.full(n, x.center)
-    if op.fn == "relu":
-        bound = abs(x.center) + x.scale * max(abs(x.lo), abs(x.hi))
-        fmt = low.formats.get(op.out) or choose(low, op.out, True, bound)
-        out = low.define(op.out, Format(fmt.scale, 0, fmt.hi))
-        affine(low, op.src, "ReLU", low.names[op.x], units, ones, center, low.out_scale(op.out), out, (0, fmt.hi))
-        return
-    gain = ones * HALF_ARGUMENT[op.fn]
-    arg = low.builder.buffer(f"{identifier(op.out)}_arg", "int32", n, (-ARG_MAX, ARG_MAX), note="Q16")
-    affine(
-        low, op.src, "argument of the table", low.names[op.x], units, gain, center * gain,
-        np.full(n, 2.0**-ARG_Q), arg, (-ARG_MAX, ARG_MAX), "affine_s32",
-    )  # fmt: skip
-    lower_table(low, op, arg, 0)
 
 
 def lower_mean(low: Lowering, op: Mean) -> None:

@@ -11,8 +11,9 @@ from lnnc.errors import LnncError
 from lnnc.ir.graph import Array, Norm
 from lnnc.kernels.fixed import ARG_MAX, ARG_Q, INT32_MAX
 from lnnc.quantize.context import Lowering, identifier
+from lnnc.quantize.deliver import choose
 from lnnc.quantize.formats import Format, mantissa
-from lnnc.quantize.lower_dense import HALF_ARGUMENT, choose, lower_table
+from lnnc.quantize.lower_act import ARGUMENT, lower_table
 
 B_MAX = 32_767
 
@@ -30,7 +31,7 @@ def lower_norm(low: Lowering, op: Norm) -> None:
     """A LayerNorm, together with the activation that alone reads it."""
     act = low.next_act(op.out)
     if act is not None and act.fn != "relu":
-        arg, up = _norm_arg(low, op, HALF_ARGUMENT[act.fn], f"{identifier(act.out)}_arg")
+        arg, up = _norm_arg(low, op, ARGUMENT[act.fn], f"{identifier(act.out)}_arg")
         lower_table(low, act, arg, up)
         return
     out = act.out if act else op.out

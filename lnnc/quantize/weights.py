@@ -1,4 +1,4 @@
-"""int8 weights with one scale per output row, their biases, multipliers and the proofs that shape them."""
+"""int8 or int16 weights with one scale per output row, their biases, multipliers and the proofs that shape them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from lnnc.kernels.fixed import INT32_MAX, Ints
 from lnnc.quantize.formats import Format
 
 W_MAX = 127
+W16_MAX = 32_640
 SHIFT_MAX = 15
+ROUNDS = 20  # of fitting a row scale: rounding the weights moves a sum by little
 DUAL_ROW_MAX = 2**23 - 1  # two rows share one accumulator of a packed 8-bit product while |sum| stays below this
 
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
-    """A Linear layer in integers: weight (rows, inputs) int8, bias and mult (rows,) int32, one pre-shift."""
+    """A Linear layer in integers: weight (rows, inputs) int8 or int16, bias and mult (rows,) int32, one pre-shift."""
 
     weight: Ints
     bias: Ints
@@ -42,13 +44,20 @@ class Misfit:
         )
 
 
-def quantize_linear(weight: Array, bias: Array, x: Format, out_scale: Array, means: Array | None) -> Quantized | Misfit:
+def quantize_linear(
+    weight: Array, bias: Array, x: Format, out_scale: Array, means: Array | None, w_max: int = W_MAX
+) -> Quantized | Misfit:
     """Integers for y = weight @ x + bias with y in units of `out_scale` (rows,).
 
     Each row's scale is max |w| / 127, doubled until the accumulator provably fits. The bias takes the mean error that
     rounding the weights leaves at the calibration means of x (Nagel et al. 2019, "bias correction"). A `Misfit` says
     that no scale of the weights helps: only a coarser `out_scale` can.
+
+    Weights of 16 bits (`w_max` above 127) meet the accumulator's limit in most rows, at sum |w| near 65,535 for inputs
+    of full range: there a row takes the finest scale that fits.
     """
+    if w_max > W_MAX:
+        return _quantize_wide(weight, bias, x, out_scale, means, w_max)
     scale = np.maximum(np.abs(weight).max(axis=1) / W_MAX, 1e-30)
     scale = scale * _dual_row_factor(weight, scale, x)
     while True:
@@ -65,6 +74,41 @@ def quantize_linear(weight: Array, bias: Array, x: Format, out_scale: Array, mea
             row = int(np.argmax(gain if shift > SHIFT_MAX else stuck))
             return Misfit(row, float(bound[row] * x.scale * scale[row]), float(out_scale[row]))
         scale = np.where(over, scale * 2.0, scale)
+
+
+def _quantize_wide(
+    weight: Array, bias: Array, x: Format, out_scale: Array, means: Array | None, w_max: int
+) -> Quantized | Misfit:
+    """The smallest pre-shift, and for it the finest scale of each row, with which sums and multipliers fit.
+
+    A row that reaches B units of x needs scale >= B 2^shift / 2^31 for its sum, and gain = x.scale scale / out_scale
+    <= 2^(shift - 1) for its multiplier; a larger shift gives both the same room.
+    """
+    offset = np.abs(bias + weight.sum(axis=1) * x.center) / x.scale
+    reach = offset + np.abs(weight).sum(axis=1) * max(abs(x.lo), abs(x.hi))
+    least = np.maximum(np.abs(weight).max(axis=1) / w_max, 1e-30)
+    for shift in range(SHIFT_MAX + 1):
+        scale = np.maximum(least, reach * 2.0**shift / INT32_MAX)
+        limit = INT32_MAX >> shift
+        for tries in range(ROUNDS):
+            q, b = _integers(weight, bias, x, scale, means)
+            bound = accumulator_bound(q, b, x.lo, x.hi)
+            if (bound <= limit).all():
+                break
+            scale = np.where(bound > limit, scale * (bound / limit) * (1.0 + 2.0 ** (tries - 18)), scale)
+        gain = x.scale * scale / out_scale
+        if (bound <= limit).all() and (gain <= 2.0 ** (shift - 1.0001)).all():
+            mult = np.minimum(np.round(gain * 2.0 ** (32 - shift)).astype(np.int64), INT32_MAX)
+            return Quantized(q.astype(np.int64), b.astype(np.int64), mult, shift)
+    row = int(np.argmax(gain))
+    return Misfit(row, float(reach[row] * x.scale), float(out_scale[row]))
+
+
+def dequantize(q: Quantized, x: Format, out_scale: Array) -> tuple[Array, Array]:
+    """The real weight and bias that the integers stand for, the rounding of `mult` included: y = weight @ x + bias."""
+    scale = q.mult * 2.0 ** (q.shift - 32) * out_scale / x.scale
+    weight = q.weight * scale[:, None]
+    return weight, q.bias * x.scale * scale - weight.sum(axis=1) * x.center
 
 
 def _integers(weight: Array, bias: Array, x: Format, scale: Array, means: Array | None) -> tuple[Array, Array]:

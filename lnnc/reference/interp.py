@@ -12,6 +12,7 @@ from lnnc.kernels import KERNELS
 from lnnc.kernels.fixed import Ints
 
 Observer = Callable[[int, Call, dict[str, Ints]], None]
+BAD_DT = -1  # what a step returns for a time outside its range
 
 
 @dataclass
@@ -38,9 +39,19 @@ class Machine:
             b.name: np.full((self.batch, b.size), b.reset, dtype=np.int64) for b in self.program.of_kind("state")
         }
 
-    def step(self, inputs: Ints) -> tuple[int, Ints | None]:
-        """One step on raw port values (batch, inputs): (0, outputs), or (samples still missing, None)."""
+    def step(self, inputs: Ints, dt: int | Ints | None = None) -> tuple[int, Ints | None]:
+        """One step on raw port values (batch, inputs).
+
+        Args:
+            dt: raw time since the last sample, one for all or (batch, 1), where the program takes one.
+
+        Returns:
+            (0, outputs), (samples still missing, None), or (BAD_DT, None) with the state as it was when dt is out
+            of range, which it must then be for every copy of the batch.
+        """
         memory: dict[str, Ints] = {**self.state, self.program.of_kind("input")[0].name: np.asarray(inputs, np.int64)}
+        if not self._take_time(dt, memory):
+            return BAD_DT, None
         first, missing = 0, 0
         for block in self.program.blocks:
             missing = self._block(block, first, memory)
@@ -49,6 +60,18 @@ class Machine:
                 break
         self.state = {name: memory[name] for name in self.state}
         return missing, None if missing else memory[self.program.of_kind("output")[0].name]
+
+    def _take_time(self, dt: int | Ints | None, memory: dict[str, Ints]) -> bool:
+        """Whether dt is legal; it is then in the memory."""
+        time = self.program.time
+        assert (dt is None) == (time is None), "a program with an argument dt needs it, another takes none"
+        if time is None or dt is None:
+            return True
+        raw = np.broadcast_to(np.asarray(dt, np.int64), (self.batch, 1))
+        legal = (raw >= time.lo) & (raw <= time.hi)
+        assert legal.all() or not legal.any(), "the copies of a batch share their fate"
+        memory[self.program.of_kind("time")[0].name] = raw
+        return bool(legal.all())
 
     def _block(self, block: Block, first: int, memory: dict[str, Ints]) -> int:
         for _ in range(block.repeat):

@@ -160,3 +160,11 @@ def finite_summary(values: np.ndarray) -> str:
     due = ~np.isnan(values).any(axis=-1)
     text = f"{int(due.sum())} rows with output" + (f", {int((~due).sum())} without" if not due.all() else "")
     return text + (f", {values[due].min():.6g} ... {values[due].max():.6g}" if due.any() else "")
+
+
+def states_text(rows: list[dict[str, Any]]) -> str:
+    """What the model remembers: size, how its range was found, how often calibration saturated it."""
+    cells: list[Row] = [
+        (r["state"], str(r["size"]), r["dtype"], f"+-{number(r['range'])}", r["rule"], r["saturated"]) for r in rows
+    ]
+    return columns(("state", "size", "type", "range", "from", "saturated"), cells)

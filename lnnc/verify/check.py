@@ -1,42 +1,27 @@
-"""Reference against generated C: every return value, output and state byte of every step."""
+"""Reference against generated C: every return value, output, state byte and saved byte of every step."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lnnc.codegen.emit import read_manifest
 from lnnc.errors import LnncError
 from lnnc.ir.program import Buffer, Call, Program, by_width, struct_bytes
 from lnnc.kernels.fixed import Ints
 from lnnc.reference.interp import Machine as Reference
+from lnnc.reference.persist import model_id, set_state_raw
 from lnnc.verify.machine import Machine
-from lnnc.verify.model_run import (
-    SENTINEL,
-    Event,
-    Garbage,
-    Record,
-    Reset,
-    Step,
-    build_model,
-    decode_output,
-    encode_records,
-)
+from lnnc.verify.model_run import Event, Garbage, Record, build_model, decode_output, encode_records
+from lnnc.verify.script import Script, legal_state, make_script
 from lnnc.verify.vectors import Group
 
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """What a run of one group gave: ret (B, T), out (B, T, outputs), state and reset state (B, T, bytes)."""
-
-    ret: Ints
-    out: NDArray[np.int16]
-    state: NDArray[np.uint8]
-    fresh: NDArray[np.uint8]
+_CALLS = {"R": "reset", "S": "step", "G": "get_state_raw", "P": "set_state_raw", "V": "save", "L": "load"}
 
 
 @dataclass(frozen=True)
@@ -62,71 +47,46 @@ class Report:
         return not self.difference
 
 
-def state_bytes(program: Program, reference: Reference) -> NDArray[np.uint8]:
-    """The state structure of each copy of the model as bytes: (batch, bytes)."""
-    parts = [
-        np.ascontiguousarray(reference.state[b.name], dtype=f"<i{np.dtype(b.dtype).itemsize}").view(np.uint8)
-        for b in by_width(program.of_kind("state"))
-    ]
-    empty = np.zeros((reference.batch, 1), dtype=np.uint8)  # the `unused` byte
-    return np.concatenate(parts, axis=1) if parts else empty
+def model_of(program: Program, c_text: str) -> bytes:
+    """What the saved states of a generated file must carry, from its manifest."""
+    manifest = read_manifest(c_text)
+    if manifest is None:
+        raise LnncError("the generated file carries no lnnc-manifest line")
+    return model_id(program, str(manifest["model"]), manifest["options"])
 
 
-def expect(program: Program, group: Group) -> Trace:
-    """What the reference says of a group."""
-    reference = Reference(program, len(group.inputs))
-    rets, outs, states, fresh = [], [], [], []
-    for t in range(group.inputs.shape[1]):
-        if t in group.resets:
-            reference.reset()
-            fresh.append(state_bytes(program, reference))
-        missing, out = reference.step(group.inputs[:, t])
-        rets.append(np.full(reference.batch, missing))
-        untouched = np.full((reference.batch, program.output_size), SENTINEL, dtype=np.int16)
-        outs.append(untouched if out is None else out.astype(np.int16))
-        states.append(state_bytes(program, reference))
-    return Trace(*(np.stack(part, axis=1) for part in (rets, outs, states, fresh)))
-
-
-def records(group: Group, row: int) -> list[Record]:
-    """The harness records of one sequence: garbage in state and scratch first, every other step at odd halfwords."""
-    found: list[Record] = [Garbage()]
-    for t, values in enumerate(group.inputs[row]):
-        if t in group.resets:
-            found.append(Reset())
-        found.append(Step(values.astype(np.int16), odd=(row + t) % 2 == 1))
-    return found
-
-
-def observe(program: Program, machine: Machine, image: Path, group: Group) -> Trace:
-    """What the generated C says of a group."""
-    data = encode_records(r for row in range(len(group.inputs)) for r in records(group, row))
-    used, size = struct_bytes(program.of_kind("state"))
+def observe(program: Program, machine: Machine, image: Path, rows: Sequence[Sequence[Record]]) -> list[list[Event]]:
+    """What the generated C answers to the records of each sequence."""
+    data = encode_records(record for row in rows for record in row)
+    size = struct_bytes(program.of_kind("state"))[1]
     events = decode_output(machine.run(image, data, timeout=600), program.output_size, size)
-    rows, steps = group.inputs.shape[:2]
-    stepped = [e for e in events if e.kind == "S"]
-    fresh = [e for e in events if e.kind == "R"]
-    if len(stepped) != rows * steps or len(fresh) != rows * len(group.resets):
-        raise LnncError(f"{machine.name}: {len(stepped)} steps came back, {rows * steps} were sent")
-    return Trace(
-        np.array([e.ret for e in stepped], dtype=np.int64).reshape(rows, steps),
-        np.stack([e.out for e in stepped]).reshape(rows, steps, -1),
-        _states(stepped, used).reshape(rows, steps, used),
-        _states(fresh, used).reshape(rows, len(group.resets), used),
+    counts = [sum(not isinstance(record, Garbage) for record in row) for row in rows]
+    if len(events) != sum(counts):
+        raise LnncError(f"{machine.name}: {len(events)} answers came back, {sum(counts)} were due")
+    ends = np.cumsum([0, *counts])
+    return [events[start:end] for start, end in pairwise(ends)]
+
+
+def first_difference(want: Sequence[Sequence[Event]], got: Sequence[Sequence[Event]]) -> tuple[int, int] | None:
+    """(sequence, event) of the first difference, sequence by sequence, or None."""
+    for row, (expected, found) in enumerate(zip(want, got, strict=True)):
+        for index, pair in enumerate(zip(expected, found, strict=True)):
+            if not _same(*pair):
+                return row, index
+    return None
+
+
+def _same(want: Event, got: Event) -> bool:
+    """Whether two events agree; padding at the end of the state structure means nothing."""
+    state = got.state[: len(want.state)]
+    return (want.kind, want.ret, want.data, want.state) == (got.kind, got.ret, got.data, state) and np.array_equal(
+        want.out, got.out
     )
 
 
-def _states(events: Sequence[Event], used: int) -> NDArray[np.uint8]:
-    return np.stack([np.frombuffer(e.state[:used], np.uint8) for e in events])
-
-
-def first_difference(want: Trace, got: Trace) -> tuple[int, int] | None:
-    """(sequence, step) of the first difference, sequence by sequence, or None."""
-    steps = want.ret.shape[1]
-    wrong = (want.ret != got.ret) | (want.out != got.out).any(axis=2) | (want.state != got.state).any(axis=2)
-    wrong[:, 0] |= (want.fresh != got.fresh).any(axis=(1, 2))
-    where = np.flatnonzero(wrong)
-    return None if not len(where) else (int(where[0]) // steps, int(where[0]) % steps)
+def compared_bytes(script: Script) -> int:
+    """Bytes that a comparison with a script's events covers."""
+    return sum(4 + len(e.state) + len(e.data) + e.out.nbytes for row in script.events for e in row)
 
 
 def check_model(
@@ -142,12 +102,13 @@ def check_model(
         with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
             image = build_model(machine, c_text, h_text, name, Path(folder), opt=opt, flags=flags)
             for group in groups:
-                want, got = expect(program, group), observe(program, machine, image, group)
+                script = make_script(program, group, model_of(program, c_text))
+                got = observe(program, machine, image, script.records)
                 vectors += group.steps
-                compared += sum(a.nbytes for a in (want.out, want.state, want.fresh)) + 4 * want.ret.size
-                at = first_difference(want, got)
+                compared += compared_bytes(script)
+                at = first_difference(script.events, got)
                 if at is not None:
-                    text = _locate(program, (c_text, h_text, name), machine, group, at, (want, got), opt, flags)
+                    text = _locate(program, (c_text, h_text, name), machine, group, at, (script, got), opt, flags)
                     return Report(target, machine.describe(), vectors, compared, text)
     except LnncError as error:
         return Report(target, machine.describe(), vectors, compared, f"it does not build or run: {error}")
@@ -156,42 +117,49 @@ def check_model(
 
 def _locate(
     program: Program, files: tuple[str, str, str], machine: Machine, group: Group, at: tuple[int, int],
-    traces: tuple[Trace, Trace], opt: str, flags: Sequence[str],
+    found: tuple[Script, list[list[Event]]], opt: str, flags: Sequence[str],
 ) -> str:  # fmt: skip
     """The first difference in words, by layer: the sequence is run once more with the trace hooks on."""
-    row, step = at
-    head = f"{group.kinds[row]} vector {row}, step {step}: "
-    want, got = traces
-    with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
-        image = build_model(machine, *files, Path(folder), trace=True, opt=opt, flags=flags)
-        data = encode_records(records(group, row))
-        events = decode_output(
-            machine.run(image, data, timeout=600), program.output_size, struct_bytes(program.of_kind("state"))[1]
-        )
-    found = _first_layer(program, group, row, step, events)
-    if found:
-        return head + found
-    if want.ret[row, step] != got.ret[row, step]:
-        return f"{head}step returned {got.ret[row, step]}, expected {want.ret[row, step]}"
-    if (want.out[row, step] != got.out[row, step]).any():
-        index = int(np.flatnonzero(want.out[row, step] != got.out[row, step])[0])
-        return f"{head}out[{index}] is {got.out[row, step, index]}, expected {want.out[row, step, index]}"
-    return head + _state_difference(program, want, got, at)
+    row, index = at
+    script, got = found
+    want = script.events[row]
+    step = sum(e.kind == "S" for e in want[:index])
+    layer = ""
+    if want[index].kind in "RS":
+        with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
+            image = build_model(machine, *files, Path(folder), trace=True, opt=opt, flags=flags)
+            data = encode_records(script.records[row])
+            size = struct_bytes(program.of_kind("state"))[1]
+            events = decode_output(machine.run(image, data, timeout=600), program.output_size, size)
+        layer = _first_layer(program, group, row, step, events)
+    text = layer or _event_difference(program, want[index], got[row][index])
+    return f"{group.kinds[row]} vector {row}, step {step}: {text}"
 
 
-def _state_difference(program: Program, want: Trace, got: Trace, at: tuple[int, int]) -> str:
-    """The first member of the state that differs, after a reset or after the step."""
-    row, step = at
-    pairs = [("after a reset", a, b) for a, b in zip(want.fresh[row], got.fresh[row], strict=True)]
-    for when, expected, found in [*pairs, ("after the step", want.state[row, step], got.state[row, step])]:
-        start = 0
-        for buffer in by_width(program.of_kind("state")):
-            part = slice(start, start + buffer.bytes)
-            start += buffer.bytes
-            if (expected[part] != found[part]).any():
-                values = (bytes(side[part]).hex()[:32] for side in (found, expected))
-                return "state->{} {}: bytes {}, expected {}".format(buffer.name, when, *values)
-    return "the state's bytes differ"
+def _event_difference(program: Program, want: Event, got: Event) -> str:
+    """What differs between two events."""
+    call = _CALLS[want.kind]
+    if (want.kind, want.ret) != (got.kind, got.ret):
+        return f"{_CALLS.get(got.kind, got.kind)} returned {got.ret}, expected {want.ret} from {call}"
+    if not np.array_equal(want.out, got.out):
+        at = int(np.flatnonzero(want.out != got.out)[0])
+        return f"out[{at}] is {got.out[at]}, expected {want.out[at]}"
+    if want.data != got.data:
+        at = next(i for i, pair in enumerate(zip(want.data, got.data, strict=True)) if pair[0] != pair[1])
+        return f"{call} gave {got.data[at]:#04x} in byte {at}, expected {want.data[at]:#04x}"
+    return _state_difference(program, want, got)
+
+
+def _state_difference(program: Program, want: Event, got: Event) -> str:
+    """The first member of the state that differs after a call."""
+    start = 0
+    for buffer in by_width(program.of_kind("state")):
+        part = slice(start, start + buffer.bytes)
+        start += buffer.bytes
+        if want.state[part] != got.state[part]:
+            values = (side.state[part].hex()[:32] for side in (got, want))
+            return "'{}' of the state after {}: bytes {}, expected {}".format(buffer.name, _CALLS[want.kind], *values)
+    return f"the state's bytes differ after {_CALLS[want.kind]}"
 
 
 def _first_layer(program: Program, group: Group, row: int, step: int, events: Sequence[Event]) -> str:
@@ -205,8 +173,10 @@ def _first_layer(program: Program, group: Group, row: int, step: int, events: Se
     for t in range(step + 1):
         if t in group.resets:
             reference.reset()
+        if t in group.starts:
+            set_state_raw(reference, legal_state(program, len(group.inputs), t)[row : row + 1])
         expected.clear()
-        reference.step(group.inputs[row : row + 1, t])
+        reference.step(group.inputs[row : row + 1, t], None if group.times is None else int(group.times[row, t]))
     ends = [i for i, e in enumerate(events) if e.kind == "S"]
     begin = ends[step - 1] + 1 if step else 0
     traced = [e for e in events[begin : ends[step]] if e.kind == "T"]

@@ -140,12 +140,12 @@ def _bytes(values: Ints, param: Param) -> bytes:
 
 
 def _wire(param: Param) -> str:
-    return f"<i{np.dtype(param.dtype).itemsize}"
+    return np.dtype(param.dtype).newbyteorder("<").str
 
 
 def _sizes(kernel: Kernel, rng: np.random.Generator) -> Args:
     """Every parameter that is a size of an array; now and then the largest that the record allows."""
-    names = sorted({s for p in kernel.params for s in p.size if isinstance(s, str)})
+    names = sorted(set().union(*(p.size_names() for p in kernel.params)))
     limits = {p.name: p.range for p in kernel.params if p.name in names}
     sizes: Args = {}
     for name in names:

@@ -35,13 +35,41 @@ class Garbage:
 
 @dataclass(frozen=True)
 class Step:
-    """Call the model's step with `values` (INPUTS int16); `odd`: ports at address % 4 == 2."""
+    """Call the model's step with `values` (INPUTS int16); `odd`: ports at address % 4 == 2.
+
+    dt: the raw time, for a model that takes one.
+    """
 
     values: Int16Array
     odd: bool = False
+    dt: int | None = None
 
 
-Record = Reset | Garbage | Step
+@dataclass(frozen=True)
+class GetState:
+    """Call get_state_raw."""
+
+
+@dataclass(frozen=True)
+class SetState:
+    """Call set_state_raw with these numbers (STATES int32)."""
+
+    numbers: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Save:
+    """Call save."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Call load with these bytes."""
+
+    data: bytes
+
+
+Record = Reset | Garbage | Step | GetState | SetState | Save | Load
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +77,13 @@ class Event:
     """One thing the harness reported.
 
     Attributes:
-        kind: "R" after a reset, "S" after a step, "T" a traced buffer inside the step whose "S" follows.
-        ret: what step returned ("S").
+        kind: "R" after a reset, "S" after a step, "T" a traced buffer inside the step whose "S" follows; "G", "P",
+            "V", "L" after the state was got, put, saved, loaded.
+        ret: what was returned ("S", "P", "L").
         out: the output ports after the step ("S"); all SENTINEL when step left them alone.
-        state: the state struct's bytes ("R" and "S").
-        trace_id, data: the trace hook's number and buffer ("T").
+        state: the state struct's bytes (all but "T").
+        trace_id: the trace hook's number ("T").
+        data: the traced buffer ("T"), the numbers got as int32 ("G"), the bytes saved ("V").
     """
 
     kind: str
@@ -79,11 +109,22 @@ def encode_records(records: Iterable[Record]) -> bytes:
 
 
 def _encode(record: Record) -> bytes:
-    if isinstance(record, Reset):
-        return b"\x00"
-    if isinstance(record, Garbage):
-        return b"\x03"
-    return (b"\x02" if record.odd else b"\x01") + np.asarray(record.values, "<i2").tobytes()
+    match record:
+        case Reset():
+            return b"\x00"
+        case Garbage():
+            return b"\x03"
+        case GetState():
+            return b"\x04"
+        case SetState():
+            return b"\x05" + np.asarray(record.numbers, "<i4").tobytes()
+        case Save():
+            return b"\x06"
+        case Load():
+            return b"\x07" + struct.pack("<I", len(record.data)) + record.data
+        case Step():
+            dt = b"" if record.dt is None else struct.pack("<i", record.dt)
+            return (b"\x02" if record.odd else b"\x01") + dt + np.asarray(record.values, "<i2").tobytes()
 
 
 def encode_windows(windows: Int16Array, odd: NDArray[np.bool_] | bool = False) -> bytes:
@@ -143,6 +184,11 @@ def _decode_one(output: bytes, at: int, outputs: int, state_bytes: int) -> tuple
         trace_id, count = struct.unpack_from("<HI", output, _upto(head + 6, output) - 6)
         end = head + 6 + count
         event = Event("T", trace_id=trace_id, data=output[head + 6 : end])
+    elif tag in (b"G", b"P", b"V", b"L"):
+        ret, count = struct.unpack_from("<iI", output, _upto(head + 8, output) - 8)
+        data = head + 8
+        end = data + count + state_bytes
+        event = Event(tag.decode(), ret, state=output[data + count : end], data=output[data : data + count])
     else:
         raise LnncError(f"the harness output is out of step at byte {at}: {tag!r} is no record")
     return event, _upto(end, output)
@@ -172,10 +218,17 @@ def build_model(
         "model_harness.c": firmware_text("harness/model_harness.c"),
     }
     defines = [f'LNN_HEADER="{header}"', f"LNN_MODEL={name}", f"LNN_MODEL_UPPER={name.upper()}"]
+    defines += abilities(h_text, name)
     if trace:
         defines.append(f"{name.upper()}_TRACE=harness_trace")
         flags = ("-include", "harness.h", *flags)
     return machine.build(sources, workdir, defines, flags, opt)
+
+
+def abilities(h_text: str, name: str) -> list[str]:
+    """The macros that tell the harness what a model can do, read from its header."""
+    marks = {"LNN_HAS_DT": "DT_FRAC", "LNN_HAS_SAVE": "SAVE_BYTES"}
+    return [macro for macro, mark in marks.items() if f"#define {name.upper()}_{mark} " in h_text]
 
 
 def header_name(c_text: str) -> str:

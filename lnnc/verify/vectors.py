@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lnnc.codegen.emit import Golden
 from lnnc.ir.graph import Array
-from lnnc.ir.program import Program
+from lnnc.ir.program import Program, ProgramTime
+from lnnc.kernels import KERNELS
 from lnnc.kernels.fixed import Ints
+from lnnc.reference.interp import Machine as Reference
 from lnnc.reference.quantio import to_raw
 
 INT16 = (-32_768, 32_767)
@@ -22,11 +25,18 @@ class Group:
     Attributes:
         kinds: what each sequence is, for the report.
         inputs: (sequences, steps, inputs) raw int16 values.
+        times: (sequences, steps) the raw argument dt of each step, for a model that takes one; what is out of range
+            is so in every sequence.
+        keeps: before which steps the state is got, set, saved and loaded.
+        starts: before which steps the state is set to legal numbers of any kind.
     """
 
     kinds: tuple[str, ...]
     inputs: Ints
     resets: tuple[int, ...]
+    times: Ints | None = None
+    keeps: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -40,9 +50,31 @@ def make_groups(program: Program, calibration: Array | None, count: int, seed: i
         calibration: real inputs, (N, inputs) or (N, T, features) for streams; None where the model carries ranges only.
     """
     rng = np.random.default_rng(seed)
-    if program.warmup == 1:
-        return _window_groups(program, calibration, count, rng)
-    return _stream_groups(program, calibration, count, rng)
+    if program.of_kind("state"):
+        groups = _stream_groups(program, calibration, count, rng)
+    else:
+        groups = _window_groups(program, calibration, count, rng)
+    if program.time is None:
+        return groups
+    return [replace(g, times=wild_times(program.time, g.inputs.shape[:2], rng)) for g in groups]
+
+
+def wild_times(time: ProgramTime, shape: tuple[int, ...], rng: np.random.Generator) -> Ints:
+    """Raw times for (sequences, steps): legal ones, both ends often; every eighth step is out of range for all."""
+    times = rng.integers(time.lo, time.hi, size=shape, endpoint=True)
+    ends = rng.integers(0, 4, size=shape)
+    times = np.where(ends == 0, time.lo, np.where(ends == 1, time.hi, times))
+    illegal = np.array([time.lo - 1, min(time.hi + 1, 2**31 - 1), 0, -1, -(2**31), 2**31 - 1])
+    illegal = illegal[(illegal < time.lo) | (illegal > time.hi)]
+    refused = np.arange(shape[1]) % 8 == 5
+    return np.where(refused, rng.choice(illegal, size=shape), times)
+
+
+def recurrent(program: Program) -> bool:
+    """Whether the state is more than a window that slides over the samples."""
+    waiting = [dict(call.args).values() for call in program.calls() if KERNELS[call.kernel].waits]
+    window = {arg for args in waiting for arg in args}
+    return any(b.name not in window for b in program.of_kind("state"))
 
 
 def _window_groups(program: Program, calibration: Array | None, count: int, rng: np.random.Generator) -> list[Group]:
@@ -55,13 +87,15 @@ def _window_groups(program: Program, calibration: Array | None, count: int, rng:
     kinds = tuple(kind for kind, rows in parts for _ in rows)
     rows = np.concatenate([rows for _, rows in parts])
     pick = rng.integers(0, len(rows), size=(2, 6))
-    return [Group(kinds, rows[:, None, :], (0,)), Group(("sequence", "sequence"), rows[pick], (0, 3))]
+    return [Group(kinds, rows[:, None, :], (0,)), Group(("sequence", "sequence"), rows[pick], (0, 3), keeps=(2, 3))]
 
 
 def _stream_groups(program: Program, calibration: Array | None, count: int, rng: np.random.Generator) -> list[Group]:
     after = max(16, count // 8)
-    steps = int((program.warmup + after) / (1.0 - RESETS_AT)) + 1
-    resets = (0, int(steps * RESETS_AT))
+    steps = max(int((program.warmup + after) / (1.0 - RESETS_AT)) + 1, 64 if recurrent(program) else 0)
+    again = int(steps * RESETS_AT)
+    resets, keeps = (0, again), tuple(sorted({0, 1, program.warmup, again - 1, again, steps - 2}))
+    starts = (again // 2, (again + steps) // 2) if recurrent(program) else ()  # windows fill together
     n = program.input_size
     streams: list[tuple[str, Ints]] = []
     if calibration is not None:
@@ -72,7 +106,15 @@ def _stream_groups(program: Program, calibration: Array | None, count: int, rng:
         streams.append(("smooth", smooth_rows(program, n, rng, steps).T.copy()))
         streams.append(("random", rng.integers(*INT16, size=(steps, n), endpoint=True)))
     streams.append(("corner", np.resize(corner_rows(program), (steps, n))))
-    return [Group(tuple(kind for kind, _ in streams), np.stack([raw for _, raw in streams]), resets)]
+    return [
+        Group(
+            tuple(kind for kind, _ in streams),
+            np.stack([raw for _, raw in streams]),
+            resets,
+            keeps=keeps,
+            starts=starts,
+        )
+    ]
 
 
 def corner_rows(program: Program) -> Ints:
@@ -124,10 +166,27 @@ def synthetic_golden(program: Program, seed: int = 1) -> Ints:
     """Input steps for the self-test in the generated C, (steps, inputs): synthetic, so that no data is shipped."""
     rng = np.random.default_rng(seed)
     n = program.input_size
-    if program.warmup > 1:
-        rows = smooth_rows(program, n, rng, program.warmup + 3).T.copy()
+    if program.warmup > 1 or recurrent(program):
+        rows = smooth_rows(program, n, rng, program.warmup + (7 if recurrent(program) else 3)).T.copy()
         rows[-1] = rng.integers(*INT16, size=n, endpoint=True)
         return rows
     count = max(2, min(6, 8192 // (n + program.output_size)))
     wild = rng.integers(*INT16, size=(count // 2, n), endpoint=True)
     return np.concatenate([smooth_rows(program, count - count // 2, rng), wild])
+
+
+def synthetic_times(time: ProgramTime, steps: int, seed: int = 2) -> Ints:
+    """The argument dt of the steps of `synthetic_golden`, (steps,): both ends, then anything between."""
+    rng = np.random.default_rng(seed)
+    return np.concatenate([[time.lo, time.hi], rng.integers(time.lo, time.hi, size=steps, endpoint=True)])[:steps]
+
+
+def make_golden(program: Program) -> Golden:
+    """Synthetic steps for the self-test, and the reference's outputs for them."""
+    inputs = synthetic_golden(program)
+    times = None if program.time is None else synthetic_times(program.time, len(inputs))
+    reference, outputs = Reference(program), []
+    for t, values in enumerate(inputs):
+        _, out = reference.step(values[None], None if times is None else int(times[t]))
+        outputs += [] if out is None else [out[0]]
+    return Golden(inputs, np.array(outputs), times)

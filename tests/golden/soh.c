@@ -14,7 +14,7 @@
  *            soh_reset(&state);                               once
  *            if (soh_step(&state, &scratch, in, out) == 0)    for every sample or window
  *                ... out[] is valid
- * lnnc-manifest: {"arithmetic": "lnnc-arith-1", "lnnc": "0.1.0", "model": "435ef8a2a8d35cfdcf52b4ef6c4ee19ee840e012d80e6e9e4a0681d77735f83c", "name": "soh", "options": {"activations": "int16", "input_frac": null, "output_frac": null}}
+ * lnnc-manifest: {"arithmetic": "lnnc-arith-1", "lnnc": "0.1.0", "model": "435ef8a2a8d35cfdcf52b4ef6c4ee19ee840e012d80e6e9e4a0681d77735f83c", "name": "soh", "options": {"activations": "int16", "input_frac": null, "output_frac": null, "runtime_dt": null, "weight_bits": null}}
  */
 #include "soh.h"
 
@@ -26,11 +26,13 @@
 #if defined(__AVR__)
 #include <avr/pgmspace.h>
 #define SOH_FLASH PROGMEM
+#define SOH_U8(p) ((uint8_t)pgm_read_byte(p))
 #define SOH_S8(p) ((int8_t)pgm_read_byte(p))
 #define SOH_S16(p) ((int16_t)pgm_read_word(p))
 #define SOH_S32(p) ((int32_t)pgm_read_dword(p))
 #else
 #define SOH_FLASH
+#define SOH_U8(p) (*(p))
 #define SOH_S8(p) (*(p))
 #define SOH_S16(p) (*(p))
 #define SOH_S32(p) (*(p))
@@ -494,6 +496,98 @@ int soh_step(soh_state *state, soh_scratch *scratch, const int16_t *in, int16_t 
     soh_linear_s16(scratch->a, 10, soh_decoder_0_weight, soh_decoder_0_bias, soh_decoder_0_mult,
         100, 0, -32640, 32640, out);
     SOH_TRACE(9, out, 200);
+    return 0;
+}
+
+/* ---- the state: read and written, saved and loaded ---------------------------------------------- */
+
+/* CRC-32 (IEEE 802.3, reflected, the one of zlib and PNG), a bit at a time: no table in flash. */
+static uint32_t soh_crc32(const uint8_t *data, uint32_t bytes)
+{
+    uint32_t crc = 0xFFFFFFFFu, i;
+    int bit;
+    for (i = 0; i < bytes; i++) {
+        crc ^= data[i];
+        for (bit = 0; bit < 8; bit++)
+            crc = (crc & 1u) != 0u ? (crc >> 1) ^ 0xEDB88320u : crc >> 1;
+    }
+    return crc ^ 0xFFFFFFFFu;
+}
+
+/* Writes the low `width` bytes of bits, lowest first, and returns where the next may go. */
+static uint8_t *soh_put_bytes(uint8_t *to, uint32_t bits, int width)
+{
+    int i;
+    for (i = 0; i < width; i++) {
+        *to++ = (uint8_t)(bits & 255u);
+        bits >>= 8;
+    }
+    return to;
+}
+
+/* Reads a number of `width` bytes, lowest first, in two's complement. */
+static int32_t soh_get_bytes(const uint8_t *from, int width)
+{
+    uint32_t bits = (from[width - 1] & 128u) != 0u ? 0xFFFFFFFFu : 0u;
+    int i;
+    for (i = width; i-- > 0;)
+        bits = (bits << 8) | from[i];
+    return bits > 0x7FFFFFFFu ? -(int32_t)(0xFFFFFFFFu - bits) - 1 : (int32_t)bits;
+}
+
+/* What a saved state begins with: "LNNS" and the layout, bytes of the numbers, the model. */
+static const uint8_t soh_save_head[25] SOH_FLASH = {
+    0x4C, 0x4E, 0x4E, 0x53, 0x01,
+    0x00, 0x00, 0x00, 0x00,
+    0x3E, 0x54, 0xAF, 0xB0, 0xC7, 0xC1, 0x27, 0x63, 0x82, 0xFF, 0x61, 0xD9, 0x00, 0x93, 0x1C, 0x96
+};
+
+/* Whether bytes `first` to `end - 1` of a saved state are those that it must begin with. */
+static int soh_head_agrees(const uint8_t *buffer, int first, int end)
+{
+    int i;
+    for (i = first; i < end; i++)
+        if (buffer[i] != SOH_U8(soh_save_head + i))
+            return 0;
+    return 1;
+}
+
+void soh_get_state_raw(const soh_state *state, int32_t *q)
+{
+    (void)state;
+    (void)q;
+}
+
+int soh_set_state_raw(soh_state *state, const int32_t *q)
+{
+    (void)q;
+    state->unused = 0;
+    return 0;
+}
+
+void soh_save(const soh_state *state, uint8_t *buffer)
+{
+    uint8_t *to = buffer;
+    int32_t i;
+    for (i = 0; i < 25; i++)
+        *to++ = SOH_U8(soh_save_head + i);
+    (void)state;
+    soh_put_bytes(to, soh_crc32(buffer, SOH_SAVE_BYTES - 4), 4);
+}
+
+int soh_load(soh_state *state, const uint8_t *buffer, uint32_t bytes)
+{
+    if (bytes < 29)
+        return SOH_LOAD_SIZE;
+    if (!soh_head_agrees(buffer, 0, 5))
+        return SOH_LOAD_FORMAT;
+    if ((uint32_t)soh_get_bytes(buffer + 5, 4) != bytes - 29)
+        return SOH_LOAD_SIZE;
+    if ((uint32_t)soh_get_bytes(buffer + (bytes - 4), 4) != soh_crc32(buffer, bytes - 4))
+        return SOH_LOAD_CRC;
+    if (!soh_head_agrees(buffer, 5, 25))
+        return SOH_LOAD_MODEL;
+    state->unused = 0;
     return 0;
 }
 

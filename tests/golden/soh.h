@@ -14,7 +14,7 @@
  *            soh_reset(&state);                               once
  *            if (soh_step(&state, &scratch, in, out) == 0)    for every sample or window
  *                ... out[] is valid
- * lnnc-manifest: {"arithmetic": "lnnc-arith-1", "lnnc": "0.1.0", "model": "435ef8a2a8d35cfdcf52b4ef6c4ee19ee840e012d80e6e9e4a0681d77735f83c", "name": "soh", "options": {"activations": "int16", "input_frac": null, "output_frac": null}}
+ * lnnc-manifest: {"arithmetic": "lnnc-arith-1", "lnnc": "0.1.0", "model": "435ef8a2a8d35cfdcf52b4ef6c4ee19ee840e012d80e6e9e4a0681d77735f83c", "name": "soh", "options": {"activations": "int16", "input_frac": null, "output_frac": null, "runtime_dt": null, "weight_bits": null}}
  */
 #ifndef SOH_H
 #define SOH_H
@@ -27,6 +27,7 @@ extern "C" {
 
 #define SOH_INPUTS 100
 #define SOH_OUTPUTS 100
+#define SOH_STATES 0 /* numbers in the state */
 
 /* Ports are int16: real = q / 2^FRAC. Values out of range saturate. */
 #define SOH_INPUT_FRAC (14) /* 100 x soh [1], q / 2^14, declared 0 ... 1.5 */
@@ -52,6 +53,22 @@ void soh_reset(soh_state *state);
  * Returns 0 when the 100 outputs (100 x soh) are valid, n > 0 when n more samples
  * are needed first; `out` is then untouched. `in` and `out` must not overlap. */
 int soh_step(soh_state *state, soh_scratch *scratch, const int16_t *in, int16_t *out);
+
+/* The state as raw numbers q[SOH_STATES], member by member in the order of the structure. Setting it gives 0, or
+ * -1 when a number is outside the range that it was proved to keep: the state is then as it was. */
+void soh_get_state_raw(const soh_state *state, int32_t *q);
+int soh_set_state_raw(soh_state *state, const int32_t *q);
+
+/* The state as bytes that outlive power: SOH_SAVE_BYTES of them, the same on every machine. Loading gives 0 or one
+ * of the codes below; the state is then as it was. */
+#define SOH_SAVE_BYTES 29
+#define SOH_LOAD_SIZE (-1)   /* cut short, or too long */
+#define SOH_LOAD_FORMAT (-2) /* no saved state, or one of another layout */
+#define SOH_LOAD_CRC (-3)    /* corrupted */
+#define SOH_LOAD_MODEL (-4)  /* of another model, or of this one compiled in another way */
+#define SOH_LOAD_RANGE (-5)  /* a number outside the range that it was proved to keep */
+void soh_save(const soh_state *state, uint8_t *buffer);
+int soh_load(soh_state *state, const uint8_t *buffer, uint32_t bytes);
 
 #ifdef SOH_SELFTEST
 /* Runs the golden vectors of soh_golden.h: 0 when every byte agrees, else 1 + the first step that differs.
@@ -79,6 +96,21 @@ static inline float soh_to_real(int i, int16_t q)
 {
     (void)i;
     return (float)q * 6.103515625e-05f;
+}
+
+/* The state in real units, real[SOH_STATES]; as raw numbers where a float's 24 bits are too few. Setting it gives
+ * 0, or -1 when a value is NaN or out of range: the state is then as it was. */
+static inline void soh_get_state(const soh_state *state, float *real)
+{
+    (void)state;
+    (void)real;
+}
+
+static inline int soh_set_state(soh_state *state, const float *real)
+{
+    (void)real;
+    state->unused = 0;
+    return 0;
 }
 #endif
 

@@ -14,7 +14,7 @@
  *            soh_reset(&state);                               once
  *            if (soh_step(&state, &scratch, in, out) == 0)    for every sample or window
  *                ... out[] is valid
- * lnnc-manifest: {"arithmetic": "lnnc-arith-1", "lnnc": "0.1.0", "model": "435ef8a2a8d35cfdcf52b4ef6c4ee19ee840e012d80e6e9e4a0681d77735f83c", "name": "soh", "options": {"activations": "int16", "input_frac": null, "output_frac": null}}
+ * lnnc-manifest: {"arithmetic": "lnnc-arith-1", "lnnc": "0.1.0", "model": "435ef8a2a8d35cfdcf52b4ef6c4ee19ee840e012d80e6e9e4a0681d77735f83c", "name": "soh", "options": {"activations": "int16", "input_frac": null, "output_frac": null, "runtime_dt": null, "weight_bits": null}}
  */
 #ifndef SOH_GOLDEN_H
 #define SOH_GOLDEN_H

@@ -1,0 +1,171 @@
+"""The C that reads, writes, saves and restores the state of a model; docs/generated-c.md has the layout."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lnnc.ir.program import ARITHMETIC, Buffer, Program, StateView, by_width
+from lnnc.kernels.registry import C_TYPES
+
+MAGIC, LAYOUT = b"LNNS", 1
+HEAD_BYTES, CRC_BYTES = 25, 4  # magic, layout, bytes of the numbers, model; then the numbers, then the CRC
+INT32 = (-(2**31), 2**31 - 1)
+
+
+def states(program: Program) -> list[Buffer]:
+    """The members of the state structure, in their order."""
+    return by_width(program.of_kind("state"))
+
+
+def state_count(program: Program) -> int:
+    """How many numbers the state holds."""
+    return sum(b.size for b in states(program))
+
+
+def save_bytes(program: Program) -> int:
+    """Bytes that `<name>_save` writes."""
+    return HEAD_BYTES + sum(b.bytes for b in states(program)) + CRC_BYTES
+
+
+def view_of(program: Program, buffer: Buffer) -> StateView:
+    """How a member reads in real units; a buffer that has no view counts in units of 1."""
+    return next((v for v in program.views if v.buffer == buffer.name), StateView(buffer.name, 1.0))
+
+
+def model_id(program: Program, digest: str, options: Mapping[str, Any]) -> bytes:
+    """16 bytes that stand for all that gives a saved state its meaning; the prefix of the C names does not."""
+    members = [(b, view_of(program, b)) for b in states(program)]
+    meaning = {
+        "model": digest, "options": dict(options), "arithmetic": ARITHMETIC,
+        "state": [[b.name, b.dtype, b.size, view.scale, view.center] for b, view in members],
+    }  # fmt: skip
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).digest()[:16]
+
+
+def head(program: Program, model: bytes) -> list[str]:
+    """What every saved state of this model begins with: the rows of a table."""
+    numbers = save_bytes(program) - HEAD_BYTES - CRC_BYTES
+    data = MAGIC + bytes([LAYOUT]) + numbers.to_bytes(4, "little") + model
+    rows = (data[:5], data[5:9], data[9:])
+    return [", ".join(f"0x{byte:02X}" for byte in row) for row in rows]
+
+
+def _chain(program: Program, lines: list[tuple[str, str]]) -> list[str]:
+    """(statement, index expression) of each member as a chain of ifs over i."""
+    text, end = [], 0
+    members = states(program)
+    for buffer, (before, after) in zip(members, lines, strict=True):
+        index = f"i - {end}" if end else "i"
+        end += buffer.size
+        statement = f"{before}{index}{after}" if before.endswith("[") else before
+        if buffer is members[-1]:
+            text.append(f"    {statement}")
+        else:
+            text += [f"    if (i < {end})", f"        {statement}"]
+    return text
+
+
+def at_lines(program: Program) -> list[str]:
+    """Body of the function that gives number i of the state."""
+    return _chain(program, [(f"return state->{b.name}[", "];") for b in states(program)])
+
+
+def put_lines(program: Program) -> list[str]:
+    """Body of the function that sets number i of the state."""
+    text, end = [], 0
+    members = states(program)
+    for buffer in members:
+        index = f"i - {end}" if end else "i"
+        cast = "" if buffer.dtype == "int32" else f"({C_TYPES[buffer.dtype]})"
+        statement = f"state->{buffer.name}[{index}] = {cast}q;"
+        if end:
+            text.append("    else" if buffer is members[-1] else f"    else if (i < {end + buffer.size})")
+        elif buffer is not members[-1]:
+            text.append(f"    if (i < {buffer.size})")
+        text.append(f"    {'    ' * (len(members) > 1)}{statement}")
+        end += buffer.size
+    return text
+
+
+def allows_lines(program: Program) -> list[str]:
+    """Body of the function that tells whether q is legal for number i."""
+    one = ["    (void)i;"] if len(states(program)) == 1 else []
+    found = [_within(b) for b in states(program)]
+    free = ["    (void)q;"] if not any("q" in text for text in found) else []
+    return [*one, *free, *_chain(program, [(f"return {text};", "") for text in found])]
+
+
+def _within(buffer: Buffer) -> str:
+    """The range of a member as a condition on the int32_t q, without what is true of every int32_t."""
+    tests = [f"q >= {buffer.lo}"] if buffer.lo > INT32[0] else []
+    tests += [f"q <= {buffer.hi}"] if buffer.hi < INT32[1] else []
+    return " && ".join(tests) or "1"
+
+
+def width_lines(program: Program) -> list[str]:
+    """Body of the function that tells how many bytes number i takes."""
+    ends, end = {}, 0  # width in bytes -> the first number that is narrower
+    for buffer in states(program):
+        end += buffer.size
+        ends[np.dtype(buffer.dtype).itemsize] = end
+    *wider, narrowest = ends or [1]
+    lines = [line for width in wider for line in (f"    if (i < {ends[width]})", f"        return {width};")]
+    return [*([] if lines else ["    (void)i;"]), *lines, f"    return {narrowest};"]
+
+
+def float_literal(value: float) -> str:
+    """A float32 as C writes it."""
+    return f"{float(np.float32(value))!r}f"
+
+
+def get_real_lines(program: Program) -> list[str]:
+    """Body of the function that gives the state in real units."""
+    lines, end = [], 0
+    for buffer in states(program):
+        view = view_of(program, buffer)
+        text = f"(float)state->{buffer.name}[i] * {float_literal(view.scale)}"
+        text += f" + {float_literal(view.center)}" if view.center else ""
+        lines += [f"    for (i = 0; i < {buffer.size}; i++)", f"        real[{_plus(end)}] = {text};"]
+        end += buffer.size
+    return ["    int32_t i;", *lines] if lines else ["    (void)state;", "    (void)real;"]
+
+
+def set_real_lines(program: Program, name: str) -> list[str]:
+    """Body of the function that sets the state in real units: one turn that only looks, one that writes."""
+    lines, end = [], 0
+    for buffer in states(program):
+        cast = "" if buffer.dtype == "int32" else f"({C_TYPES[buffer.dtype]})"
+        raw = _raw(view_of(program, buffer), f"real[{_plus(end)}]")
+        lines += [
+            f"        for (i = 0; i < {buffer.size}; i++) {{",
+            f"            if (!{name}_nearest({raw}, {buffer.lo}, {buffer.hi}, &q))",
+            "                return -1;",
+            "            if (turn == 1)",
+            f"                state->{buffer.name}[i] = {cast}q;",
+            "        }",
+        ]
+        end += buffer.size
+    if not lines:
+        return ["    (void)real;", "    state->unused = 0;", "    return 0;"]
+    return [
+        "    int32_t i, q;",
+        "    int turn;",
+        "    for (turn = 0; turn < 2; turn++) { /* the second writes what the first has found legal */",
+        *lines,
+        "    }",
+        "    return 0;",
+    ]
+
+
+def _plus(start: int) -> str:
+    return f"{start} + i" if start else "i"
+
+
+def _raw(view: StateView, real: str) -> str:
+    shifted = f"({real} - {float_literal(view.center)})" if view.center else real
+    return f"{shifted} * {float_literal(1.0 / view.scale)}"

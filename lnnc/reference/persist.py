@@ -1,0 +1,183 @@
+"""The state of a running model as raw numbers, as real numbers and as saved bytes: what the generated C must do too.
+
+Layout of a saved state, all numbers little endian (docs/generated-c.md):
+
+    4 bytes   "LNNS"
+    1         layout, 1
+    4         bytes of the numbers that follow the model
+    16        model: see `model_id`
+    ...       the numbers, member by member in the order of the structure, each as wide as its member
+    4         CRC-32 (IEEE 802.3, as `zlib.crc32`) of everything before
+
+In a batch every copy of the model gets values of its own, but all must meet the same fate: accepted, or refused alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lnnc.ir.program import ARITHMETIC, Buffer, Program, StateView, by_width
+from lnnc.kernels.fixed import Ints
+from lnnc.reference.interp import Machine
+
+Reals = NDArray[np.float32]
+
+MAGIC, LAYOUT = b"LNNS", 1
+HEAD = struct.Struct("<4sBI16s")
+OK, REFUSED = 0, -1
+LOAD_SIZE, LOAD_FORMAT, LOAD_CRC, LOAD_MODEL, LOAD_RANGE = -1, -2, -3, -4, -5
+
+
+def members(program: Program) -> list[Buffer]:
+    """The members of the state structure, in their order."""
+    return by_width(program.of_kind("state"))
+
+
+def limits(program: Program) -> tuple[Ints, Ints]:
+    """The range that each number of the state was proved to keep: 2 x (states,)."""
+    ends = np.array([(b.lo, b.hi) for b in members(program) for _ in range(b.size)], np.int64).reshape(-1, 2)
+    return ends[:, 0], ends[:, 1]
+
+
+def get_state_raw(machine: Machine) -> Ints:
+    """(batch, states)."""
+    empty = np.zeros((machine.batch, 0), np.int64)
+    return np.concatenate([empty, *(machine.state[b.name] for b in members(machine.program))], axis=1)
+
+
+def set_state_raw(machine: Machine, q: Ints) -> int:
+    """0, or -1 with the state as it was when a number of q (batch, states) is out of range."""
+    low, high = limits(machine.program)
+    if not _agree((q >= low) & (q <= high)):
+        return REFUSED
+    _write(machine, q)
+    return OK
+
+
+def _agree(legal: NDArray[np.bool_]) -> bool:
+    """Whether all numbers (batch, states) are legal."""
+    copies = {bool(row.all()) for row in legal}
+    assert len(copies) == 1, "the copies of a batch share their fate"
+    return copies.pop()
+
+
+def _write(machine: Machine, q: Ints) -> None:
+    start = 0
+    for b in members(machine.program):
+        machine.state[b.name] = q[:, start : start + b.size].astype(np.int64)
+        start += b.size
+
+
+# --- real units, in float32 as the C header computes ---
+
+
+def _views(program: Program) -> tuple[Reals, Reals, Reals]:
+    """(scale, center, 1 / scale) of each number."""
+    known = {v.buffer: v for v in program.views}
+    views = [(known.get(b.name, StateView(b.name, 1.0)), b.size) for b in members(program)]
+    rows = [(v.scale, v.center, 1.0 / v.scale) for v, size in views for _ in range(size)]
+    table = np.array(rows, np.float64).reshape(-1, 3).astype(np.float32)
+    return table[:, 0], table[:, 1], table[:, 2]
+
+
+def get_state(machine: Machine) -> Reals:
+    """The state in real units: (batch, states)."""
+    scale, center, _ = _views(machine.program)
+    return np.asarray(get_state_raw(machine).astype(np.float32) * scale + center, np.float32)
+
+
+def set_state(machine: Machine, real: Reals) -> int:
+    """0, or -1 with the state as it was when a value of real (batch, states) is NaN or out of range."""
+    low, high = limits(machine.program)
+    _, center, inverse = _views(machine.program)
+    q = (real.astype(np.float32) - center) * inverse
+    if not _agree((q >= low.astype(np.float32)) & (q <= high.astype(np.float32))):
+        return REFUSED
+    exact = q.astype(np.float64)
+    nearest = np.copysign(np.floor(np.abs(exact) + 0.5), exact)
+    _write(machine, np.clip(nearest.astype(np.int64), low, high))
+    return OK
+
+
+# --- bytes ---
+
+
+def model_id(program: Program, digest: str, options: Mapping[str, Any]) -> bytes:
+    """16 bytes that stand for all that gives a saved state its meaning.
+
+    The first half of the SHA-256 of a JSON text with sorted keys: "model" (its SHA-256), "options", "arithmetic",
+    and "state", for each member [name, type, size, scale, center].
+    """
+    known = {v.buffer: v for v in program.views}
+    layout = []
+    for b in members(program):
+        view = known.get(b.name, StateView(b.name, 1.0))
+        layout.append([b.name, b.dtype, b.size, view.scale, view.center])
+    table = {"model": digest, "options": dict(options), "arithmetic": ARITHMETIC, "state": layout}
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode("ascii")).digest()[:16]
+
+
+def save_bytes(program: Program) -> int:
+    """Size of a saved state."""
+    return HEAD.size + sum(b.bytes for b in members(program)) + 4
+
+
+def save(machine: Machine, model: bytes) -> list[bytes]:
+    """The saved state of each copy."""
+    parts = [machine.state[b.name].astype(f"<i{np.dtype(b.dtype).itemsize}") for b in members(machine.program)]
+    return [pack(b"".join(part[row].tobytes() for part in parts), model) for row in range(machine.batch)]
+
+
+def pack(numbers: bytes, model: bytes) -> bytes:
+    """A saved state around its numbers."""
+    text = HEAD.pack(MAGIC, LAYOUT, len(numbers), model) + numbers
+    return text + struct.pack("<I", zlib.crc32(text))
+
+
+def load(machine: Machine, model: bytes, buffers: Sequence[bytes]) -> int:
+    """0, or a LOAD_ code with the state as it was; one buffer for each copy."""
+    read = [unpack(machine.program, model, buffer) for buffer in buffers]
+    codes = {code for code, _ in read}
+    assert len(codes) == 1, "the copies of a batch share their fate"
+    code = codes.pop()
+    if code == OK:
+        _write(machine, np.stack([numbers for _, numbers in read]))
+    return code
+
+
+def unpack(program: Program, model: bytes, buffer: bytes) -> tuple[int, Ints]:
+    """(0, the numbers) of a saved state, or (code, nothing)."""
+    nothing = np.zeros(0, np.int64)
+    code = _envelope(program, model, buffer)
+    if code != OK:
+        return code, nothing
+    start, parts = HEAD.size, [nothing]
+    for b in members(program):
+        parts.append(np.frombuffer(buffer, f"<i{np.dtype(b.dtype).itemsize}", b.size, start).astype(np.int64))
+        start += b.bytes
+    numbers = np.concatenate(parts)
+    low, high = limits(program)
+    legal = ((numbers >= low) & (numbers <= high)).all()
+    return (OK, numbers) if legal else (LOAD_RANGE, nothing)
+
+
+def _envelope(program: Program, model: bytes, buffer: bytes) -> int:
+    """What is wrong with all but the numbers."""
+    if len(buffer) < HEAD.size + 4:
+        return LOAD_SIZE
+    magic, layout, size, owner = HEAD.unpack_from(buffer)
+    if (magic, layout) != (MAGIC, LAYOUT):
+        return LOAD_FORMAT
+    if size != len(buffer) - HEAD.size - 4:
+        return LOAD_SIZE
+    if struct.unpack("<I", buffer[-4:])[0] != zlib.crc32(buffer[:-4]):
+        return LOAD_CRC
+    return OK if (owner, len(buffer)) == (model, save_bytes(program)) else LOAD_MODEL
