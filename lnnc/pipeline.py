@@ -13,7 +13,7 @@ import numpy as np
 
 from lnnc._version import __version__
 from lnnc.codegen.c_text import scratch_bytes, state_bytes
-from lnnc.codegen.emit import Files, Golden, Identity, emit
+from lnnc.codegen.emit import Files, Identity, emit
 from lnnc.codegen.given import Given, first_other_line, read_given
 from lnnc.codegen.names import check_name
 from lnnc.errors import LnncError
@@ -26,14 +26,13 @@ from lnnc.passes import run_passes
 from lnnc.quantize.calibrate import Stats, calibrate, ranges_of_checkpoint, shaped
 from lnnc.quantize.context import Options
 from lnnc.quantize.lower import Lowered, lower
-from lnnc.reference.interp import Machine as Reference
 from lnnc.tune import choose_weight_bits
 from lnnc.verify.check import Report, check_model
 from lnnc.verify.emulate import find_m4
-from lnnc.verify.engines import as_streams, run_float, run_machine, run_reference
+from lnnc.verify.engines import as_streams, raw_times, run_float, run_machine, run_reference
 from lnnc.verify.host import find_host
 from lnnc.verify.machine import Machine
-from lnnc.verify.vectors import make_groups, synthetic_golden
+from lnnc.verify.vectors import make_golden, make_groups
 
 SHOWN = ("ltc", "leaky", "pure", "blend", "linear", "state")  # ops that tell a network's kind
 
@@ -84,7 +83,7 @@ class Compiled:
         identity = Identity(
             self.name, self.stem, self.checkpoint.digest(), asdict(self.options), summary(self.checkpoint)
         )
-        return emit(self.program, identity, golden_of(self.program))
+        return emit(self.program, identity, make_golden(self.program))
 
 
 def plan_model(
@@ -112,14 +111,6 @@ def compile_model(
     compiled = plan_model(model, name, options, stem)
     _ = compiled.files  # every stage now, so that errors show here
     return compiled
-
-
-def golden_of(program: Program) -> Golden:
-    """Synthetic steps and the reference's outputs for them."""
-    inputs = synthetic_golden(program)
-    reference = Reference(program)
-    outputs = [out[0] for _, out in map(reference.step, inputs[:, None, :]) if out is not None]
-    return Golden(inputs, np.array(outputs))
 
 
 def summary(checkpoint: Checkpoint) -> str:
@@ -219,13 +210,14 @@ def compare_text(given: Given, fresh: Files) -> Report:
 
 def run_model(
     model: str | Path | Checkpoint, data: Array, engine: str, name: str = "lnn", options: Options | None = None,
-    where: str = "data", route: str | None = None,
+    where: str = "data", route: str | None = None, times: Array | None = None,
 ) -> Array:  # fmt: skip
     """Evaluate a model in real units.
 
     Args:
         data: (N, inputs) for window models; (T, features) or (N, T, features) for streams.
         engine: "float" (float64 graph), "reference" (integers), "host" or "m4" (generated C).
+        times: (T,) or (N, T), the time since the last sample, where it is an argument of the step.
 
     Returns:
         A row of outputs for each row or sample, NaN where none was due; 3-D for several streams.
@@ -236,17 +228,33 @@ def run_model(
     window = arch.mode == "window"
     grid = (arch.window, arch.features) if window else None
     streams = as_streams(data, compiled.graph.input_size, grid, where)
+    spans = as_times(times, program, streams)
     if engine == "float":
-        result = run_float(compiled.graph, streams)
+        result = run_float(compiled.graph, streams, spans)
     elif engine == "reference":
-        result = run_reference(program, streams)
+        result = run_reference(program, streams, spans)
     else:
         files = compiled.files.source, compiled.files.header
-        result = run_machine(program, files, name, machines([engine], route)[0], streams)
+        result = run_machine(program, files, name, machines([engine], route)[0], streams, spans)
     if window:
         rows = result[:, 0]
         return rows.reshape(*data.shape[:2], -1) if len(rows) != len(data) and data.ndim == 3 else rows
     return result if data.ndim == 3 else result[0]
+
+
+def as_times(times: Array | None, program: Program, streams: Array) -> Array | None:
+    """Times as (streams, samples), as many as there are samples and where the program takes them.
+
+    Raises:
+        LnncError: another shape, no times where the program takes them, or one that is out of range.
+    """
+    shape = streams.shape[:2]
+    if times is not None:
+        if times.size not in (shape[1], shape[0] * shape[1]):
+            raise LnncError(f"expected one time for each sample, {shape}, found {times.shape}", "--times")
+        times = np.broadcast_to(times.reshape(-1, shape[1]), shape)
+    raw_times(program, times, shape)
+    return times
 
 
 def with_ranges(checkpoint: Checkpoint) -> Checkpoint:

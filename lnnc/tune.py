@@ -12,14 +12,14 @@ from lnnc.frontend.build import build_graph
 from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.ir.graph import Array, Graph, Linear
 from lnnc.passes import run_passes
-from lnnc.quantize.calibrate import calibrate, shaped
+from lnnc.quantize.calibrate import calibrate, irregular, shaped
 from lnnc.quantize.context import Options
 from lnnc.quantize.lower import lower
 from lnnc.verify.engines import run_float, run_reference
 
 LIMIT = 0.005  # mean error of the outputs, as a part of their largest value
 ALL_SUBSETS = 5  # layers up to which every choice is tried, the smallest first
-STREAMS, SAMPLES = 8, 400  # of the calibration data that one try runs on
+STREAMS, ROWS = 16, 1024  # of the calibration data that one try runs on: streams of a network, windows of a DLNet
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,15 @@ def _trial(checkpoint: Checkpoint, graph: Graph, options: Options) -> Callable[[
     """The error as a function of the layers that have 16 bits."""
     assert checkpoint.calibration is not None
     data = shaped(checkpoint, checkpoint.calibration)
-    streams = data[:, None] if data.ndim == 2 else data[:, :SAMPLES]
-    streams = streams[:: max(1, -(-len(streams) // (STREAMS if data.ndim == 3 else 1024)))]
+    streams = data[:, None] if data.ndim == 2 else data
+    streams = streams[:: max(1, -(-len(streams) // (STREAMS if data.ndim == 3 else ROWS)))]
     stats = calibrate(graph, checkpoint, options.runtime_dt)
-    options = replace(options, runtime_dt=None)
-    want = run_float(graph, streams)
-    constant = run_passes(graph)
-    stats = {**stats, **calibrate(constant, checkpoint)}
+    times = None if options.runtime_dt is None else irregular(streams, options.runtime_dt)
+    want = run_float(graph, streams, times)
 
     def error(wide: Sequence[str]) -> float:
-        program = lower(constant, stats, options, checkpoint.where, dict.fromkeys(wide, 16)).program
-        return port_error(graph, run_reference(program, streams), want)
+        program = lower(graph, stats, options, checkpoint.where, dict.fromkeys(wide, 16)).program
+        return port_error(graph, run_reference(program, streams, times), want)
 
     return error
 

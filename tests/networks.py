@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lnnc.frontend.checkpoint import FORMAT, VERSION
 from lnnc.frontend.build import build_graph
+from lnnc.frontend.checkpoint import FORMAT, VERSION
 from lnnc.frontend.parse import parse_checkpoint
 from lnnc.ir.evaluate import evaluate
 from lnnc.quantize.calibrate import ranges_of_checkpoint

@@ -14,8 +14,8 @@ from networks import random_document
 from small import Document, changed, document, lnnc, save, tensors_of
 
 from lnnc.errors import LnncError
-from lnnc.frontend.checkpoint import Checkpoint, checkpoint_document
 from lnnc.frontend.build import build_graph
+from lnnc.frontend.checkpoint import Checkpoint, checkpoint_document
 from lnnc.frontend.parse import parse_checkpoint
 from lnnc.frontend.storage import load_checkpoint, save_checkpoint
 from lnnc.ir.evaluate import evaluate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from textwrap import indent
 
 import numpy as np
 import pytest
@@ -176,7 +177,8 @@ def test_every_code_is_what_the_page_says(soh: Compiled) -> None:
 
 def snippet(word: str) -> str:
     """The page's only block of C without a language that holds a word."""
-    (found,) = [text for text in re.findall(r"^```\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL) if word in text]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    (found,) = [text for language, text in blocks if not language and word in text]
     return str(found)
 
 
@@ -198,14 +200,14 @@ static int16_t in[SOH_INPUTS] = {{300, -300}}, out[SOH_OUTPUTS];
 {declared}
 static void step(void)
 {{
-{timed}
+{indent(timed, "    ")}
 }}
 int main(void)
 {{
     unsigned i;
     soh_reset(&state);
     step();
-{saving.replace("/* ... power is gone and comes back ... */", lost)}
+{indent(saving.replace("/* ... power is gone and comes back ... */", lost), "    ")}
     step();
     soh_reset(&state);
     step();

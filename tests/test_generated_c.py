@@ -18,13 +18,13 @@ from networks import small_models
 from lnnc.codegen.emit import STACK_BOUND, Identity, emit
 from lnnc.frontend.parse import parse_checkpoint
 from lnnc.ir.program import ProgramPort
-from lnnc.pipeline import Compiled, Options, compile_model, golden_of, write_files
+from lnnc.pipeline import Compiled, Options, compile_model, write_files
 from lnnc.reference.quantio import fracs, to_raw, to_real
 from lnnc.report.size import measure
 from lnnc.resources import example_path
 from lnnc.verify.check import check_model
 from lnnc.verify.host import HostMachine
-from lnnc.verify.vectors import make_groups
+from lnnc.verify.vectors import make_golden, make_groups
 
 MODELS = ("soh", "flow", "mixed", "odd")
 INCLUDES = {"<stdint.h>", "<avr/pgmspace.h>", "<arm_acle.h>"}
@@ -419,7 +419,7 @@ def test_a_state_that_is_not_updated_in_place_is_committed(activations: str) -> 
     assert "_copy_s16(scratch->own" not in made.files.source
     owned = (replace(b, slot=f"own{i}") if b.kind == "scratch" else b for i, b in enumerate(made.program.buffers))
     apart = replace(made.program, buffers=tuple(owned))
-    files = emit(apart, Identity("soh", "soh", "0", {}, "apart"), golden_of(apart))
+    files = emit(apart, Identity("soh", "soh", "0", {}, "apart"), make_golden(apart))
     commit = re.search(r"\n +soh_copy_s16\(scratch->(own\d+), 10, scratch->(own\d+)\);\n    }", files.source)
     assert commit and commit[1] != commit[2]
     groups = make_groups(apart, None, 32)

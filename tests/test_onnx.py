@@ -27,7 +27,7 @@ from lnnc.frontend.onnx_export import export_onnx, save_onnx
 from lnnc.frontend.onnx_import import Imported, import_onnx
 from lnnc.frontend.parse import parse_checkpoint
 from lnnc.ir.evaluate import evaluate
-from lnnc.ir.graph import Blend, Graph, Linear, Ltc, Pure
+from lnnc.ir.graph import Blend, Graph, Leaky, Linear, Ltc, Pure
 
 pytestmark = pytest.mark.needs("onnx", "onnxruntime")
 CLOSE = 1e-5
@@ -94,6 +94,8 @@ def test_an_exported_ltc_is_one_op_with_rolled_unfolds(wiring: Any, implicit: bo
         return y, [h]
 
     close(run(imported, data), torch_rollout(call, data, cell.state_size))
+    one_input = import_onnx(steps.ltc(tmp_path / "one.onnx", LTCCell(FullyConnected(4, 1), 1, ode_unfolds=3)))
+    assert Ltc in kinds(one_input)
     (op,) = (op for op in imported.network.ops if isinstance(op, Ltc))
     assert op.unfolds == 4
     present = np.count_nonzero(cell._params["sparsity_mask"].detach().numpy())
@@ -165,6 +167,10 @@ def test_every_op_goes_out_and_comes_back(name: str, time_input: bool, tmp_path:
     save_onnx(exported, tmp_path / "step.onnx")
     imported = import_onnx(tmp_path / "step.onnx", fixed={"T": graph.time} if time_input else None)
     back_again(graph, imported, exported.warmup)
+    if name in ("ltc", "leaky", "pure"):  # unrolled in the file, one op again
+        assert [type(op) for op in graph.ops if isinstance(op, Ltc | Leaky | Pure)] == [
+            kind for kind in kinds(imported) if kind in (Ltc, Leaky, Pure)
+        ]
 
 
 def back_again(graph: Graph, imported: Imported, warmup: int) -> None:

@@ -24,7 +24,7 @@ from lnnc.pipeline import Options, compile_model
 from lnnc.reference import persist
 from lnnc.reference.interp import BAD_DT, Machine
 from lnnc.reference.quantio import to_real
-from lnnc.verify.check import check_model, first_difference, observe
+from lnnc.verify.check import check_model, first_difference, model_of, observe
 from lnnc.verify.emulate import M4Machine
 from lnnc.verify.engines import run_machine, run_reference
 from lnnc.verify.host import HostMachine
@@ -679,3 +679,75 @@ def test_events_tell_what_differs() -> None:
     assert "load returned -1, expected -3" in difference(lambda t: t.replace("return TOY_LOAD_CRC", "return -1"))
     assert "'h' of the state after reset" in difference(lambda t: t.replace("state->h[i] = 7;", "state->h[i] = 6;"))
     assert "manifest" in difference(lambda t: t.replace("lnnc-manifest", "manifest"))
+
+
+# --- an AVR, emulated: int has 16 bits there ---
+
+AVR = """\
+#include "{name}.h"
+#include <avr/interrupt.h>
+#include <avr/io.h>
+#include <avr/sleep.h>
+static {name}_state state;
+static {name}_scratch scratch;
+static const uint8_t want[{upper}_SAVE_BYTES] = {{ {want} }};
+static uint8_t saved[{upper}_SAVE_BYTES];
+static void say(char letter)
+{{
+    while (!(UCSR0A & (1 << UDRE0))) {{}}
+    UDR0 = (uint8_t)letter;
+}}
+static int agree(void)
+{{
+    unsigned i;
+    {name}_save(&state, saved);
+    for (i = 0; i < sizeof saved; i++)
+        if (saved[i] != want[i])
+            return 0;
+    return 1;
+}}
+int main(void)
+{{
+    static int16_t in[{upper}_INPUTS], out[{upper}_OUTPUTS];
+    unsigned i;
+    int fine;
+    UCSR0B = 1 << TXEN0;
+    {name}_reset(&state);
+    for (i = 0; i < 9u; i++)
+        (void){name}_step(&state, &scratch, in,{dt} out);
+    fine = agree();
+    {name}_reset(&state);
+    for (i = 0; i < 8u * sizeof saved; i++) {{
+        saved[i / 8u] ^= (uint8_t)(1u << i % 8u);
+        fine &= {name}_load(&state, saved, sizeof saved) < 0;
+        saved[i / 8u] ^= (uint8_t)(1u << i % 8u);
+    }}
+    fine &= !agree();
+    fine &= {name}_load(&state, want, sizeof want) == 0 && agree();
+    say(fine ? 'P' : 'F');
+    say('\\n');
+    cli();
+    sleep_enable();
+    sleep_cpu();
+    return 0;
+}}
+"""
+
+
+@pytest.mark.needs("avr-gcc", "simavr")
+@pytest.mark.parametrize("name", ["flow", "toy", "timed"])
+def test_saved_bytes_are_the_same_on_an_avr(name: str, tmp_path: Path) -> None:
+    program, files = made(name)
+    machine = Machine(program)
+    for _ in range(9):
+        machine.step(np.zeros((1, program.input_size)), TIME.lo if program.time else None)
+    want = ", ".join(map(str, persist.save(machine, model_of(program, files.source))[0]))
+    write(tmp_path, name)
+    dt = f" {TIME.lo}," if program.time else ""
+    (tmp_path / "main.c").write_text(AVR.format(name=name, upper=name.upper(), want=want, dt=dt), encoding="ascii")
+    flags = ["-std=c99", "-Os", "-mmcu=atmega328p", "-DF_CPU=16000000UL"]
+    subprocess.run(["avr-gcc", *flags, "main.c", f"{name}.c", "-o", "image.elf"], cwd=tmp_path, check=True)
+    command = ["simavr", "-m", "atmega328p", "-f", "16000000", "image.elf"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    said = re.search(r"\b([PF])\.", re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr))
+    assert said and said[1] == "P", done.stdout + done.stderr

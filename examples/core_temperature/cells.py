@@ -10,6 +10,7 @@ The figures are round numbers of the size of a 26650 cell, not those of a produc
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -51,6 +52,10 @@ class Streams:
         seconds = np.cumsum(gaps)
         kept = seconds[seconds < self.rise.shape[1]]
         return Streams(self.samples[:, kept], self.rise[:, kept], gaps[: len(kept)] / PERIOD)
+
+    def every(self, n: int) -> Streams:
+        """Every nth stream."""
+        return Streams(self.samples[::n], self.rise[::n], self.gaps)
 
     def regular(self) -> Streams:
         """A sample every `PERIOD` seconds."""
@@ -157,7 +162,7 @@ def linear(train: Streams, last: int) -> Estimator:
         windows = np.lib.stride_tricks.sliding_window_view(x, last, axis=1).reshape(*streams.rise.shape, -1)
         return np.concatenate([windows, np.ones((*streams.rise.shape, 1))], axis=-1)
 
-    weights = solve(features(train), train.rise)
+    weights = solve(features(train.every(4)), train.every(4).rise)
     return lambda streams: features(streams) @ weights
 
 
@@ -174,7 +179,7 @@ def observe(streams: Streams, a: float, b: float, c: float) -> Array:
 
 def observer(train: Streams, resistance_known: bool) -> Estimator:
     """The observer with the constants that fit best (Gauss-Newton); c = 0 unless R(T) is known to vary."""
-    few = Streams(train.samples[::8], train.rise[::8], train.gaps)
+    few = train.every(8)
     fitted = np.array([0.04, 0.001, 0.02])[: 3 if resistance_known else 2]
 
     def run(constants: Array, streams: Streams) -> Array:
@@ -195,3 +200,20 @@ BASELINES: dict[str, Callable[[Streams], Estimator]] = {  # fitted on training c
     "first-order observer": lambda train: observer(train, resistance_known=False),
     "first-order observer that knows R(T)": lambda train: observer(train, resistance_known=True),
 }
+
+
+def main() -> None:
+    """Print a drive of a test cell for main.c: seconds, current, surface, ambient, true core on each line."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--drive", type=int, default=0, help=f"0 ... {SPLITS['test'][0] * DRIVES - 1}")
+    parser.add_argument("--irregular", action="store_true", help=f"a sample every {GAP_MIN} to {GAP_MAX} s")
+    options = parser.parse_args()
+    test = simulate("test")
+    drive = test.irregular() if options.irregular else test.regular()
+    core = drive.rise + drive.samples[..., 1]
+    for gap, sample, true in zip(drive.gaps, drive.samples[options.drive], core[options.drive], strict=True):
+        print(f"{gap * PERIOD:.0f} {sample[0]:.2f} {sample[1]:.2f} {sample[2]:.2f} {true:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -132,6 +132,7 @@ def report_verification(reports: list[Any]) -> int:
 @click.command()
 @click.argument("model")
 @click.option("--data", help=".npz or .npy; the first array is read, in real units.")
+@click.option("--times", help=".npz or .npy with the time since the last sample, one for each, under --runtime-dt.")
 @click.option(
     "--engine",
     type=click.Choice(["float", "reference", "host", "m4"]),
@@ -145,6 +146,7 @@ def report_verification(reports: list[Any]) -> int:
 def run(
     model: str,
     data: str | None,
+    times: str | None,
     engine: str,
     output: str | None,
     name: str | None,
@@ -171,8 +173,9 @@ def run(
     if output is not None:
         _check_result_target(output, data)
     inputs = load_array(data)
+    spans = None if times is None else load_array(times)
     with waiting(f"running on {engine}"):
-        result = run_model(checkpoint, inputs, engine, prefix_of(name), make_options(given), data, m4_route)
+        result = run_model(checkpoint, inputs, engine, prefix_of(name), make_options(given), data, m4_route, spans)
     if output is not None:
         write_atomically(Path(output), lambda temporary: np.savez(temporary, output=result))
     say(f"{engine}: {finite_summary(result)}" + (f" -> {output} {tuple(result.shape)}" if output else ""))

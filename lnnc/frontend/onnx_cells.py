@@ -1,4 +1,4 @@
-"""Known forms in an imported network become the op that is lowered with the least error: Blend, Pure, Ltc."""
+"""Known forms in an imported network become the op that is lowered with the least error: Blend, Pure, Ltc, Leaky."""
 
 from __future__ import annotations
 
@@ -8,16 +8,49 @@ from dataclasses import replace
 import numpy as np
 
 from lnnc.frontend.network import TIME_MAX, Network
-from lnnc.frontend.onnx_fuse import PLAIN, Book, rewrite, uniform
-from lnnc.frontend.onnx_ltc import join_unfolds, ltc
-from lnnc.ir.graph import Act, Add, Blend, Gather, Ltc, Mul, Op, Pure, Scale
+from lnnc.frontend.onnx_fuse import Book, needed, rewrite
+from lnnc.frontend.onnx_leaky import leaky, same_leaky
+from lnnc.frontend.onnx_ltc import ltc, same_ltc
+from lnnc.frontend.onnx_rules import PLAIN, uniform
+from lnnc.ir.graph import Act, Add, Blend, Gather, Leaky, Ltc, Mul, Op, Pure, Scale, State, reads
 
 
 def canonical(network: Network, features: int) -> Network:
     """The same network in its best known form."""
     network = rewrite(network, features, (*PLAIN, blend))
-    network = rewrite(network, features, (*PLAIN, blend, mul_gain, pure, ltc))
+    network = rewrite(network, features, (*PLAIN, blend, mul_gain, pure, ltc, leaky))
     return rewrite(join_unfolds(network), features, PLAIN)
+
+
+def join_unfolds(network: Network) -> Network:
+    """Steps with the same parameters, each of the one before, become the unfolds of one cell."""
+    defs = {op.out: op for op in network.ops}
+    readers: dict[str, int] = {}
+    for op in network.ops:
+        for name in {*reads(op), *([op.next] if isinstance(op, State) else [])}:
+            readers[name] = readers.get(name, 0) + 1
+    readers[network.result] = readers.get(network.result, 0) + 1
+    ops: list[Op] = []
+    for op in network.ops:
+        before = defs.get(op.v if isinstance(op, Ltc) else op.x) if isinstance(op, Ltc | Leaky) else None
+        if before is not None and readers[before.out] == 1:
+            op = _joined(op, before)
+        defs[op.out] = op
+        ops.append(op)
+    return replace(network, ops=needed(ops, network.result))
+
+
+def _joined(op: Op, before: Op) -> Op:
+    """A step and the steps before it as one op, where they are alike."""
+    if isinstance(op, Ltc) and isinstance(before, Ltc) and same_ltc(op, before):
+        unfolds = before.unfolds + 1
+        capacitance = before.capacitance * (before.unfolds / unfolds)  # inflow = capacitance * unfolds / T
+        return replace(op, x=before.x, v=before.v, unfolds=unfolds, capacitance=capacitance)
+    if isinstance(op, Leaky) and isinstance(before, Leaky) and same_leaky(op, before):
+        steps = before.steps + 1
+        alpha, beta = (value * (steps / before.steps) for value in (before.alpha, before.beta))
+        return replace(op, x=before.x, alpha=alpha, beta=beta, steps=steps)
+    return op
 
 
 def _gate(tensor: str, book: Book) -> bool:
@@ -103,7 +136,7 @@ def pure(op: Op, book: Book) -> Sequence[Op] | None:
 
 def _same_time(book: Book, time: float) -> bool:
     """Whether the network can have this T: the first cell decides."""
-    if any(isinstance(op, Pure | Ltc) for op in book.defs.values()) and abs(book.time - time) > 1e-6 * time:
+    if any(isinstance(op, Pure | Ltc | Leaky) for op in book.defs.values()) and abs(book.time - time) > 1e-6 * time:
         return False
     book.time = time
     return True

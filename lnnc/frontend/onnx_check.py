@@ -12,7 +12,7 @@ from lnnc.frontend.network import SCALED, Network
 from lnnc.frontend.onnx_read import Constant, Step
 from lnnc.frontend.onnx_states import Roles
 from lnnc.ir.evaluate import evaluate
-from lnnc.ir.graph import INPUT, Array, Graph, Port, Scale
+from lnnc.ir.graph import INPUT, Array, Graph, Port, Scale, out_size
 from lnnc.ir.verify import verify_graph
 
 TOLERANCE = 1e-5
@@ -25,6 +25,14 @@ def graph_of(network: Network, features: int, size: int) -> Graph:
     enter = Scale(SCALED, INPUT, np.ones(features), np.zeros(features), "input")
     ports = (Port("x", features, "1"),), (Port("y", size, "1"),)
     return verify_graph(Graph(*ports, (enter, *network.ops), network.result, network.time))
+
+
+def result_size(network: Network, features: int) -> int:
+    """Values that a network gives."""
+    sizes = {SCALED: features}
+    for op in network.ops:
+        sizes[op.out] = out_size(op, sizes)
+    return sizes[network.result]
 
 
 def run_graph(graph: Graph, streams: Array) -> Array:
@@ -49,7 +57,9 @@ def runner(model: Any) -> Runner:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, ["CPUExecutionProvider"], enable_fallback=0
+    )
     return lambda feeds: list(session.run(None, dict(feeds)))
 
 
@@ -91,7 +101,10 @@ def check_against_file(
     except Exception as error:  # both interpreters raise kinds of their own
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise LnncError(f"the file cannot be run to check the import ({text[:200]})", step.where, _AGAIN) from error
-    graph = graph_of(network, roles.data.size, want.shape[-1])
+    graph = graph_of(network, roles.data.size, result_size(network, roles.data.size))
+    if graph.output_size != want.shape[-1]:
+        message = f"the file gives {want.shape[-1]} values, the imported network {graph.output_size}"
+        raise LnncError(message, step.where, _AGAIN)
     with np.errstate(all="ignore"):
         have, near = run_graph(graph, streams), run_graph(graph, streams * (1.0 + 2.0**-23))
     if not np.isfinite(have).all() or not np.isfinite(want).all():

@@ -39,6 +39,23 @@ def attributes(node: Any) -> dict[str, Any]:
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
+def check_form(node: Any, opset: int) -> None:
+    """Whether a node has the inputs and the attributes, of the types, that its operator has.
+
+    Raises:
+        UnsupportedError: it has not.
+    """
+    from onnx import checker
+
+    context = checker.C.CheckerContext()
+    context.ir_version, context.opset_imports = 8, {"": opset}
+    try:
+        checker.check_node(node, context)
+    except Exception as error:  # ValidationError, or what Python makes of bytes that are no text
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UnsupportedError(f"malformed: {text[:120]}") from error
+
+
 def run_node(node: Any, opset: int, inputs: Sequence[Constant | None]) -> list[Constant]:
     """The outputs of one node for given inputs (None where an optional one is left out).
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lnnc.errors import LnncError
+from lnnc.frontend.fields import WEIGHT_MAX
 from lnnc.frontend.network import SCALED, Network
 from lnnc.frontend.onnx_cells import canonical
 from lnnc.frontend.onnx_check import check_against_file
@@ -62,7 +63,15 @@ def import_onnx(
     step = read_step(path)
     fixed = dict(fixed or {})
     _check_fixed(step, fixed)
-    sizes, roles = _settle(step, dict(states or {}), results, fixed)
+    with np.errstate(all="ignore"):  # what is not finite is looked for where it would be used
+        return _import(step, dict(states or {}), results, fixed, samples)
+
+
+def _import(
+    step: Step, states: dict[str, str], results: Sequence[str], fixed: Mapping[str, float],
+    samples: Callable[[int], Array | None] | None,
+) -> Imported:  # fmt: skip
+    sizes, roles = _settle(step, states, results, fixed)
     draft = Draft(roles.data.size)
     values: dict[str, Value] = dict(step.constants)
     values[roles.data.name] = draft.whole(SCALED, roles.data.shape)
@@ -73,9 +82,18 @@ def import_onnx(
     data = samples(roles.data.size) if samples else None
     network = _close(draft, step, convert(draft, step, values), roles, held)
     network = _unique_sources(canonical(network, roles.data.size))
+    _check_numbers(step, network)
     outputs = tuple((name, sizes[name]) for name in roles.results)
     difference = check_against_file(step, network, roles, fixed, data)
     return Imported(step.where, network, roles, roles.data.size, outputs, difference)
+
+
+def _check_numbers(step: Step, network: Network) -> None:
+    """A checkpoint holds float32: products of constants may have left it."""
+    for op in network.ops:
+        for name, value in vars(op).items():
+            if isinstance(value, np.ndarray) and not (np.abs(value) <= WEIGHT_MAX).all():
+                raise LnncError(f"op '{op.src}': its {name} leaves float32 ({np.abs(value).max():g})", step.where)
 
 
 def _check_fixed(step: Step, fixed: Mapping[str, float]) -> None:

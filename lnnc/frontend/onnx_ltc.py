@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from lnnc.frontend.network import Network
-from lnnc.frontend.onnx_fuse import Book, needed
+from lnnc.frontend.onnx_fuse import Book
 from lnnc.ir.graph import (
     Act,
     Add,
@@ -21,14 +20,12 @@ from lnnc.ir.graph import (
     Ltc,
     Op,
     Scale,
-    State,
     Synapses,
-    reads,
 )
 
 
 @dataclass
-class _Terms:
+class Terms:
     """A tensor as a sum: diagonal * leaf for some leaves, weight @ gate for some sigmoids, and a constant."""
 
     leaves: dict[str, Array] = field(default_factory=dict)
@@ -36,16 +33,16 @@ class _Terms:
     constant: Array | float = 0.0
 
 
-def _collect(tensor: str, gain: Array, book: Book, terms: _Terms) -> None:
-    """Add gain * tensor to the terms; gain: (n,)."""
-    op = book.defs.get(tensor)
+def collect(tensor: str, gain: Array, book: Book, terms: Terms, op: Op | None = None) -> None:
+    """Add gain * tensor, which `op` makes (by default what the book says), to the terms; gain: (n,)."""
+    op = op or book.defs.get(tensor)
     match op:
         case Add():
-            _collect(op.a, gain, book, terms)
-            _collect(op.b, gain * op.gain, book, terms)
+            collect(op.a, gain, book, terms)
+            collect(op.b, gain * op.gain, book, terms)
         case Scale():
             terms.constant = terms.constant + gain * op.offset
-            _collect(op.x, gain * op.scale, book, terms)
+            collect(op.x, gain * op.scale, book, terms)
         case Linear():
             terms.constant = terms.constant + gain * op.bias
             source = book.defs.get(op.x)
@@ -53,6 +50,8 @@ def _collect(tensor: str, gain: Array, book: Book, terms: _Terms) -> None:
             cuts = np.cumsum([book.sizes[part] for part in parts])[:-1]
             for part, weight in zip(parts, np.split(op.weight, cuts, axis=1), strict=True):
                 terms.gates[part] = terms.gates.get(part, 0.0) + gain[:, None] * weight
+        case Act(fn="sigmoid"):  # one source: a sum over one synapse is none
+            terms.gates[tensor] = terms.gates.get(tensor, 0.0) + np.diag(gain)
         case _:
             terms.leaves[tensor] = terms.leaves.get(tensor, 0.0) + gain
 
@@ -65,9 +64,9 @@ def ltc(op: Op, book: Book) -> Sequence[Op] | None:
     if not isinstance(op, Div):
         return None
     n = book.sizes[op.a]
-    above, below = _Terms(), _Terms()
-    _collect(op.a, np.ones(n), book, above)
-    _collect(op.b, np.ones(n), book, below)
+    above, below = Terms(), Terms()
+    collect(op.a, np.ones(n), book, above)
+    collect(op.b, np.ones(n), book, below)
     if len(above.leaves) != 1 or below.leaves or not (above.gates or below.gates):
         return None
     (v, inflow), total = next(iter(above.leaves.items())), np.broadcast_to(below.constant, (n,))
@@ -123,27 +122,7 @@ def _synapses(rows: Array) -> Synapses:
     return Synapses(rows[0].astype(np.int64), rows[1].astype(np.int64), *rows[2:])
 
 
-def join_unfolds(network: Network) -> Network:
-    """Steps with the same parameters, each of the one before, become the unfolds of one cell."""
-    defs = {op.out: op for op in network.ops}
-    readers: dict[str, int] = {}
-    for op in network.ops:
-        for name in {*reads(op), *([op.next] if isinstance(op, State) else [])}:
-            readers[name] = readers.get(name, 0) + 1
-    readers[network.result] = readers.get(network.result, 0) + 1
-    ops: list[Op] = []
-    for op in network.ops:
-        before = defs.get(op.v) if isinstance(op, Ltc) else None
-        if isinstance(op, Ltc) and isinstance(before, Ltc) and readers[before.out] == 1 and _alike(op, before):
-            unfolds = before.unfolds + 1
-            capacitance = before.capacitance * (before.unfolds / unfolds)  # inflow = capacitance * unfolds / T
-            op = replace(op, x=before.x, v=before.v, unfolds=unfolds, capacitance=capacitance)
-        defs[op.out] = op
-        ops.append(op)
-    return replace(network, ops=needed(ops, network.result))
-
-
-def _alike(op: Ltc, before: Ltc) -> bool:
+def same_ltc(op: Ltc, before: Ltc) -> bool:
     """Whether a step repeats the one before: its parameters to float32, its sensory neurons the same tensor."""
     if len(op.sensory.pre) and op.x != before.x:
         return False

@@ -13,7 +13,7 @@ import numpy as np
 
 from lnnc.errors import Findings
 from lnnc.frontend.onnx_draft import Draft, Value, View, check_size
-from lnnc.frontend.onnx_fold import FOLDABLE, MOVES, UnsupportedError, attributes, run_node
+from lnnc.frontend.onnx_fold import FOLDABLE, MOVES, UnsupportedError, attributes, check_form, run_node
 from lnnc.frontend.onnx_math import MATH, Handler, Inputs, given, hint_of
 from lnnc.frontend.onnx_read import DOMAINS, Constant, Step, require_onnx, tensor_array, titled
 from lnnc.frontend.onnx_rnn import RECURRENT, recurrent
@@ -34,6 +34,7 @@ def convert(draft: Draft, step: Step, values: dict[str, Value]) -> dict[str, Val
         lost_data.update(node.output if data else ())
         try:
             _check_kind(node, data)
+            check_form(node, step.opset)
             results = [] if lost else _node(draft, node, step.opset, inputs)
         except UnsupportedError as reason:
             found.add(f"{titled(node)} ({_read(node, known)}): {reason}")

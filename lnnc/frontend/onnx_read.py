@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -205,6 +205,10 @@ def _check_names(
     found: Findings,
 ) -> None:  # fmt: skip
     """Every tensor defined once and before it is read: a cycle shows here too."""
+    unfit = [name for name in _names(graph) if not isinstance(name, str) or not name.isprintable()]
+    if unfit or not all(outputs):
+        found.add(f"expected printable names, found {str(unfit[0])[:40]!a}" if unfit else "an output has no name")
+        return
     defined = {entry.name for entry in inputs} | set(constants) | {""}
     if len({entry.name for entry in inputs}) != len(inputs) or any(not entry.name for entry in inputs):
         found.add("two inputs share a name, or one has none")
@@ -221,6 +225,14 @@ def _check_names(
         found.add(f"expected inputs and outputs, found {len(inputs)} and {len(outputs)}")
     if len(set(outputs)) != len(outputs):
         found.add("two outputs share a name")
+
+
+def _names(graph: Any) -> Iterator[Any]:
+    """Every name in a graph; what is not UTF-8 protobuf may give as bytes."""
+    for node in graph.node:
+        yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    yield from (value.name for value in (*graph.input, *graph.output, *graph.initializer))
 
 
 def titled(node: Any) -> str:

@@ -95,7 +95,7 @@ def lower_leaky(low: Lowering, op: Leaky) -> None:
     """`steps` repetitions of: arguments = W x, x <- x + dt (-alpha x + beta tanh(arguments + drive))."""
     fmt, bits = state_format(low, op)
     b, n, name = low.builder, len(op.alpha), identifier(op.out)
-    shift = bits - round(-math.log2(fmt.scale))
+    shift = bits - fraction_bits(fmt)
     drive = take(low, op.drive, DRIVE, op.src)
     x, copy = _start(low, op, fmt, bits)
     b.close_block(op.src)
@@ -118,40 +118,31 @@ def lower_leaky(low: Lowering, op: Leaky) -> None:
 def _start(low: Lowering, op: Leaky, fmt: Format, bits: int) -> tuple[str, str]:
     """The int32 state and the buffer of its int16 copy, which each step writes anew.
 
-    The copy made at the start of the step serves, unless others read it after the cell.
+    The copy made at the start of the step serves, unless others need it after the cell.
     """
-    n, name = len(op.alpha), identifier(op.out)
-    frac = round(-math.log2(fmt.scale))
-    limit = fmt.hi << (bits - frac)
+    n, name, shift = len(op.alpha), identifier(op.out), bits - fraction_bits(fmt)
+    limits = fmt.lo << shift, fmt.hi << shift
     if op.x in low.wide:
-        x = low.wide[op.x]
-        low.builder.widen(x, (-limit, limit))
+        low.builder.widen(low.wide[op.x], limits)
         if alone(low, op.x):
-            return x, low.names[op.x]
-    else:
-        x = low.builder.buffer(f"{name}_state", "int32", n, (-limit, limit), note=f"Q{bits}")
-        _widen(low, op, x, bits)
-    copy = low.builder.buffer(f"{name}_16", "int16", n, (fmt.lo, fmt.hi), note=f"Q{frac}")
-    low.builder.call(
-        "narrow_s16", op.src, "16 bits of the state", x=x, n=n, shift=bits - frac, lo=fmt.lo, hi=fmt.hi, out=copy
-    )
+            return low.wide[op.x], low.names[op.x]
+    copy = low.builder.buffer(f"{name}_16", "int16", n, (fmt.lo, fmt.hi), note=f"Q{bits - shift}")
+    if op.x in low.wide:
+        low.builder.call("copy_s16", op.src, "16 bits of the state", x=low.names[op.x], n=n, out=copy)
+        return low.wide[op.x], copy
+    x = low.builder.buffer(f"{name}_state", "int32", n, limits, note=f"Q{bits}")
+    scale, center = scales_of(low, op.x)
+    affine(
+        low, op.src, "start of the state", low.names[op.x], scale, np.ones(n), center, np.full(n, fmt.scale), copy,
+        (fmt.lo, fmt.hi),
+    )  # fmt: skip
+    low.builder.call("widen_s32", op.src, "32 bits of the state", x=copy, n=n, shift=shift, out=x)
     return x, copy
 
 
-def _widen(low: Lowering, op: Leaky, x: str, bits: int) -> None:
-    """x(0) from the int16 tensor of another op."""
-    scale, center = scales_of(low, op.x)
-    n, have = len(scale), low.builder.buffers[low.names[op.x]]
-    limit = low.builder.buffers[x].hi
-    shift = round(bits + math.log2(scale[0]))
-    plain = (scale == 2.0 ** (shift - bits)).all() and not center.any() and 0 <= shift <= 16
-    if plain and max(-have.lo, have.hi) << shift <= limit:
-        low.builder.call("widen_s32", op.src, "start of the state", x=have.name, n=n, shift=shift, out=x)
-        return
-    affine(
-        low, op.src, "start of the state", have.name, scale, np.ones(n), center, np.full(n, 2.0**-bits), x,
-        (-limit, limit), "affine_s32",
-    )  # fmt: skip
+def fraction_bits(fmt: Format) -> int:
+    """f of a scale of 2^-f."""
+    return round(-math.log2(fmt.scale))
 
 
 def _coefficients(low: Lowering, op: Leaky, bits: int) -> dict[str, str | int]:

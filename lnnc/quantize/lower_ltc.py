@@ -47,10 +47,10 @@ def lower_ltc(low: Lowering, op: Ltc) -> None:
     v, v16 = _state(low, op, cell)
     leaks, times = leaks_of(op, cell), times_of(low, op, cell)
     some = op if len(op.sensory.post) or len(op.recurrent.post) else replace(op, sensory=_silent())
-    sensory = inflow_of(some.sensory, cell, low.formats[op.x], leaks.size)
+    sensory = inflow_of(some.sensory, cell, low.formats[op.x], np.abs(leaks.start))
     recurrent = inflow_of(some.recurrent, cell, _format(cell), sensory.size)
     name = identifier(op.out)
-    sums = low.constant(f"{name}_leak", "int32", leaks.start, (len(leaks.leak), 2), "leak, leak current")
+    sums = low.constant(f"{name}_leak", "int32", leaks.start, note="leak, leak current")
     if len(sensory.pre):
         sums = _sum(low, op, "sensory", sensory, op.x, low.names[op.x], sums)
     pace = _pace(low, op, times)
@@ -85,11 +85,11 @@ def _state(low: Lowering, op: Ltc, cell: CellFormat) -> tuple[str, str]:
     limit, have = fmt.hi << cell.bits, low.formats[op.v]
     v = b.buffer(f"{identifier(op.out)}_v", "int32", n, (-limit, limit), note=f"Q{cell.frac + cell.bits}")
     out = low.define(op.out, fmt, note)
-    units, ones, center = np.full(n, have.scale), np.ones(n), np.full(n, have.center)
-    scales = np.full(n, fmt.scale * 2.0**-cell.bits), np.full(n, fmt.scale)
-    start = low.names[op.v]
-    affine(low, op.src, "start of the state", start, units, ones, center, scales[0], v, (-limit, limit), "affine_s32")
-    affine(low, op.src, "16 bits of the state", start, units, ones, center, scales[1], out, (fmt.lo, fmt.hi))
+    affine(
+        low, op.src, "start of the state", low.names[op.v], np.full(n, have.scale), np.ones(n), np.full(n, have.center),
+        np.full(n, fmt.scale), out, (fmt.lo, fmt.hi),
+    )  # fmt: skip
+    b.call("widen_s32", op.src, "32 bits of the state", x=out, n=n, shift=cell.bits, out=v)
     return v, out
 
 

@@ -25,7 +25,7 @@ class Inflow:
 
     Attributes:
         slope, offset, shift: of the gate's argument, (slope x + offset) >> shift.
-        size: what sums of conductance or current can reach in the end, each neuron's start included.
+        size: what the sums of conductance and current can reach, what they begin with included: (n, 2).
         exact: the synapses that the integers stand for.
     """
 
@@ -42,10 +42,9 @@ class Inflow:
 
 @dataclass(frozen=True, eq=False)
 class Leaks:
-    """What the sums begin with: (conductance, current) of each neuron in turn; `size` is the larger of the two."""
+    """What the sums begin with: (conductance, current) of each neuron, (n, 2), and the real numbers of these."""
 
     start: Array
-    size: Array
     leak: Array
     leak_current: Array
 
@@ -70,13 +69,11 @@ class Times:
 def leaks_of(op: Ltc, cell: CellFormat) -> Leaks:
     """Leak and leak current in the unit of each neuron's sums."""
     leak, current = np.round(op.leak * cell.scale), np.round(op.leak_current / cell.full * cell.scale)
-    start = np.stack([leak, current], axis=1).reshape(-1)
-    size = np.maximum(np.abs(leak), np.abs(current))
-    return Leaks(start, size, leak / cell.scale, current * cell.full / cell.scale)
+    return Leaks(np.stack([leak, current], axis=1), leak / cell.scale, current * cell.full / cell.scale)
 
 
-def inflow_of(synapses: Synapses, cell: CellFormat, x: Format, start: Array) -> Inflow:
-    """Synapses that read a tensor of format `x`. start: (n,), what the sums begin with."""
+def inflow_of(synapses: Synapses, cell: CellFormat, x: Format, size: Array) -> Inflow:
+    """Synapses that read a tensor of format `x`. size: (n, 2), of what the sums begin with."""
     order = np.argsort(synapses.post, kind="stable")
     pre, post = synapses.pre[order], synapses.post[order]
     unit = cell.scale[post] / GATE_ONE
@@ -89,9 +86,9 @@ def inflow_of(synapses: Synapses, cell: CellFormat, x: Format, start: Array) -> 
         pre, post, slope * step / x.scale, offset * step - slope * step / x.scale * x.center,
         conductance / unit, current * cell.full / unit,
     )  # fmt: skip
-    n = len(start)
-    total = (np.bincount(post, np.abs(weight), n) * GATE_ONE for weight in (conductance, current))
-    size = start + np.maximum(*total)
+    n = len(size)
+    total = [np.bincount(post, np.abs(weight), n) * GATE_ONE for weight in (conductance, current)]
+    size = size + np.stack(total, axis=1)
     return Inflow(pre, slope, offset + half, shift, conductance, current, np.bincount(post, minlength=n), size, exact)
 
 

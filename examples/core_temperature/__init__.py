@@ -1,0 +1,1 @@
+"""The core temperature of a battery cell, from current and two temperatures: a CfC of ncps, streamed."""
