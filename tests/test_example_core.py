@@ -76,6 +76,7 @@ def test_main_prints_what_the_reference_computes(sampling: str, tmp_path: Path) 
     assert len(printed) > 600
     assert printed == [f"{value:.3f}" for value in expected]
     assert f"{np.abs(expected - drive[:, 4]).mean():.3f} K" in last
+    assert sampling == "irregular" or f"`{last}`" in README
 
 
 @pytest.mark.needs("gcc")
@@ -112,6 +113,16 @@ def test_the_readme_gives_the_errors_of_the_baselines(cells: ModuleType) -> None
             train, test = (getattr(streams, sampling)() for streams in split.values())
             figures.append(float(np.abs(make(train)(test) - test.rise).mean()))
         assert f"| {name} | {row(*figures)} |" in README
+
+
+@pytest.mark.slow
+def test_the_readme_gives_the_distance_to_the_best_baselines(cells: ModuleType) -> None:
+    train, test = (cells.simulate(name).regular() for name in ("train", "test"))
+    rise = run_float(compiled("regular").graph, test.samples)[..., 0]
+    quoted = re.findall(r"^CfC - (.*?): (.*)$", README, re.MULTILINE)
+    assert [name for name, _ in quoted] == list(cells.BASELINES)[-3:]
+    for name, text in quoted:
+        assert cells.minus(rise, cells.BASELINES[name](train)(test), test) == text
 
 
 def test_the_readme_gives_the_errors_of_the_network(cells: ModuleType) -> None:

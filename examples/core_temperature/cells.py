@@ -162,7 +162,12 @@ def linear(train: Streams, last: int) -> Estimator:
         windows = np.lib.stride_tricks.sliding_window_view(x, last, axis=1).reshape(*streams.rise.shape, -1)
         return np.concatenate([windows, np.ones((*streams.rise.shape, 1))], axis=-1)
 
-    weights = solve(features(train.every(4)), train.every(4).rise)
+    square, product = 0.0, 0.0  # normal equations, some streams at a time: all features at once fill gigabytes
+    for first in range(0, len(train.rise), 32):
+        part = Streams(train.samples[first : first + 32], train.rise[first : first + 32], train.gaps)
+        x = features(part).reshape(part.rise.size, -1)
+        square, product = square + x.T @ x, product + x.T @ part.rise.ravel()
+    weights = np.linalg.solve(square, product)
     return lambda streams: features(streams) @ weights
 
 
@@ -179,16 +184,15 @@ def observe(streams: Streams, a: float, b: float, c: float) -> Array:
 
 def observer(train: Streams, resistance_known: bool) -> Estimator:
     """The observer with the constants that fit best (Gauss-Newton); c = 0 unless R(T) is known to vary."""
-    few = train.every(8)
     fitted = np.array([0.04, 0.001, 0.02])[: 3 if resistance_known else 2]
 
     def run(constants: Array, streams: Streams) -> Array:
         return observe(streams, *np.pad(constants, (0, 3 - len(constants))))
 
     for _ in range(8):
-        at = run(fitted, few)
-        slopes = [run(fitted * (1 + 1e-5 * row), few) - at for row in np.eye(len(fitted))]
-        fitted = fitted * (1 + 1e-5 * solve(np.stack(slopes, axis=-1), few.rise - at))
+        at = run(fitted, train)
+        slopes = [run(fitted * (1 + 1e-5 * row), train) - at for row in np.eye(len(fitted))]
+        fitted = fitted * (1 + 1e-5 * solve(np.stack(slopes, axis=-1), train.rise - at))
     return lambda streams: run(fitted, streams)
 
 
@@ -200,6 +204,15 @@ BASELINES: dict[str, Callable[[Streams], Estimator]] = {  # fitted on training c
     "first-order observer": lambda train: observer(train, resistance_known=False),
     "first-order observer that knows R(T)": lambda train: observer(train, resistance_known=True),
 }
+
+
+def minus(rise: Array, other: Array, streams: Streams) -> str:
+    """Mean absolute error of one estimate minus that of another; 95 % interval from drawing cells 10,000 times."""
+    difference = (np.abs(rise - streams.rise) - np.abs(other - streams.rise)).reshape(-1, DRIVES, rise.shape[1])
+    of_cell = difference.mean(axis=(1, 2))
+    drawn = np.random.default_rng(0).integers(len(of_cell), size=(10_000, len(of_cell)))
+    low, high = np.percentile(of_cell[drawn].mean(axis=1), [2.5, 97.5])
+    return f"{of_cell.mean():+.2f} K, 95 % interval over cells {low:+.2f} ... {high:+.2f}"
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cells import BASELINES, GAP_MAX, GAP_MIN, PERIOD, SPLITS, Array, Streams, random_gaps, simulate
+from cells import BASELINES, GAP_MAX, GAP_MIN, PERIOD, SPLITS, Array, Streams, minus, random_gaps, simulate
 from ncps.torch import CfC
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -158,6 +158,13 @@ def baseline_errors(split: dict[str, Streams]) -> dict[str, list[float]]:
     return {name: [error(make(a)(b), b) for a, b in pairs] for name, make in BASELINES.items()}
 
 
+def against_baselines(rnn: CfC, split: dict[str, Streams]) -> list[str]:
+    """The network against every baseline on the test cells, regular sampling."""
+    train, test = split["train"].regular(), split["test"].regular()
+    rise = estimate(rnn, test)
+    return [f"CfC - {name}: {minus(rise, make(train)(test), test)}" for name, make in BASELINES.items()]
+
+
 def convert(chosen: Trained, split: dict[str, Streams], networks: dict[str, list[float]]) -> lnnc.convert.Model:
     """The network as a model that compiles: its ports in real units, and a few streams to calibrate on."""
     streams = split["train"].regular().every(len(split["train"].rise) // KEPT_STREAMS or 1)
@@ -216,6 +223,7 @@ def publish(options: argparse.Namespace, console: Console) -> None:
     model = convert(chosen, split, networks)
     console.print(*model.report, sep="\n", soft_wrap=True)
     console.print(results_table(baseline_errors(split), networks, integer_errors(model, split["test"])))
+    console.print(*against_baselines(chosen.rnn, split), sep="\n", soft_wrap=True)
     console.print(f"wrote {model.save(options.out)}: {sum(p.numel() for p in chosen.rnn.parameters())} parameters")
 
 

@@ -192,9 +192,12 @@ def _leaky(op: Leaky, values: dict[str, Array], time: Array) -> dict[str, Array]
 def conduct(synapses: Synapses, x: Array, n: int) -> tuple[Array, Array]:
     """Sums of the conductances and currents that arrive at each of n neurons: 2 x (rows, n)."""
     gate = sigmoid(synapses.slope * x[:, synapses.pre] + synapses.offset)
-    arrives = np.zeros((len(synapses.post), n))
-    arrives[np.arange(len(synapses.post)), synapses.post] = 1.0
-    return (gate * synapses.conductance) @ arrives, (gate * synapses.current) @ arrives
+    reached, first = np.unique(synapses.post, return_index=True)  # synapses are sorted by post
+    sums = np.zeros((2, len(x), n))
+    if len(reached):
+        sums[0][:, reached] = np.add.reduceat(gate * synapses.conductance, first, axis=1)
+        sums[1][:, reached] = np.add.reduceat(gate * synapses.current, first, axis=1)
+    return sums[0], sums[1]
 
 
 def _ltc(op: Ltc, values: dict[str, Array], time: Array) -> dict[str, Array]:

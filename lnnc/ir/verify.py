@@ -100,6 +100,8 @@ def _synapse_faults(synapses: Synapses, before: int, after: int) -> list[str]:
         return ["the arrays of its synapses differ in shape"]
     if not all(np.isfinite(a).all() for a in arrays):
         return ["its synapses hold NaN or Inf"]
+    if (np.diff(synapses.post) < 0).any():
+        return ["its synapses are not sorted by post"]
     if len(arrays[0]) and (synapses.pre.max() >= before or synapses.post.max() >= after):
         return [f"a synapse from neuron {synapses.pre.max()} of {before} to {synapses.post.max()} of {after}"]
     return []

@@ -151,7 +151,7 @@ class Lowering:
         note = note or f"real = q * {fmt.scale:.6g}" + (f" + {fmt.center:.6g}" if fmt.center else "")
         name = identifier(tensor)
         self.names[tensor] = self.builder.buffer(name, "int16", self.sizes[tensor], (fmt.lo, fmt.hi), note=note)
-        return name
+        return self.names[tensor]
 
     def out_scale(self, tensor: str) -> Array:
         """Real value of one unit of each element of a defined tensor."""

@@ -81,12 +81,14 @@ class Lowered:
 
     Attributes:
         exact: the float64 graph with the numbers that the integers stand for, in place of the trained ones.
+        held: state tensor -> the buffer that keeps it.
         rules: state tensor -> how its range was found, in words.
         warnings: what the user should know.
     """
 
     program: Program
     exact: Graph
+    held: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -123,7 +125,8 @@ def lower(
         window.length if window else 1, tuple(low.views), low.time,
     )  # fmt: skip
     exact = replace(graph, ops=tuple(low.exact.get(op.out, op) for op in graph.ops))
-    return Lowered(verify_program(plan_memory(program)), exact, low.rules, tuple(low.warnings))
+    held = {state.out: low.wide.get(state.out, low.names[state.out]) for state in graph.states}
+    return Lowered(verify_program(plan_memory(program)), exact, held, low.rules, tuple(low.warnings))
 
 
 def _take_time(low: Lowering) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 from lnnc.ir.evaluate import evaluate
 from lnnc.ir.graph import Array, Graph
 from lnnc.ir.program import Program
-from lnnc.quantize.context import identifier
 from lnnc.quantize.lower import Lowered
 from lnnc.reference.interp import Machine as Reference
 from lnnc.reference.quantio import to_raw, to_real
+from lnnc.verify.engines import raw_times
 
 LAST = 100  # samples at the end of a stream, looked at apart: errors that build up show there
 
@@ -79,14 +79,13 @@ def _integers(lowered: Lowered, streams: Array, times: Array | None) -> tuple[Ar
     program = lowered.program
     machine = Reference(program, len(streams))
     views = {view.buffer: view for view in program.views}
-    buffers = {op.out: views[identifier(op.out)] for op in lowered.exact.states}
-    outputs, states = [], {name: [] for name in buffers}  # type: ignore[var-annotated]
+    buffers = {op.out: views[lowered.held[op.out]] for op in lowered.exact.states}
+    outputs: list[Array] = []
+    states: dict[str, list[Array]] = {name: [] for name in buffers}
+    spans = raw_times(program, times, streams.shape[:2])
     for k in range(streams.shape[1]):
         raw = to_raw(streams[:, k], program.inputs)
-        if program.time is None or times is None:
-            _, out = machine.step(raw)
-        else:
-            _, out = machine.step(raw, np.round(times[:, k : k + 1] * 2.0**program.time.frac).astype(np.int64))
+        _, out = machine.step(raw, None if spans is None else spans[:, k : k + 1])
         assert out is not None
         outputs.append(to_real(out, program.outputs))
         for name, view in buffers.items():

@@ -24,6 +24,9 @@ CFLAGS = ("-mcpu=cortex-m4", "-mthumb", "-Os", "-ffreestanding")
 # allowance, not a measurement, for any other function: `Measured.external` names what was called.
 EXTERNAL_STACK = 48
 
+# As Arduino and most projects link: what is not called (saving the state, say) takes no flash.
+_SECTIONS = ("-ffunction-sections", "-fdata-sections")
+
 _WRITE, _ALLOCATE, _EXECUTE = 1, 2, 4  # ELF section flags
 
 
@@ -92,11 +95,12 @@ def measure(c_text: str, h_text: str, name: str, cflags: Sequence[str] = CFLAGS)
         (work / "sizes.c").write_text(_sizes_source(header, name), encoding="utf-8")
         command = [*compiler, "-std=c99", *cflags, "-c"]
         watch = ["-fstack-usage", "-fcallgraph-info=su"]
-        model = compile_image([*command, *watch, "model.c"], work, "model.o")
+        compile_image([*command, *watch, *_SECTIONS, "model.c"], work, "model.o")
         structs = symbol_sizes(compile_image([*command, "sizes.c"], work, "sizes.o"))
         graph = parse_call_graph((work / "model.ci").read_text(encoding="utf-8"))
-        text, rodata, data, bss = section_sizes(model)
-    entries = (f"{name}_step", f"{name}_reset")
+        entries = (f"{name}_step", f"{name}_reset")
+        stack = max(deepest(graph, entry) for entry in entries)
+        text, rodata, data, bss = section_sizes(compile_image([*compiler, *_keep(entries), "model.o"], work, "kept.o"))
     return Measured(
         text=text,
         rodata=rodata,
@@ -105,9 +109,14 @@ def measure(c_text: str, h_text: str, name: str, cflags: Sequence[str] = CFLAGS)
         state=structs["size_of_state"],
         scratch=structs["size_of_scratch"],
         ports=structs["size_of_ports"],
-        stack=max(deepest(graph, entry) for entry in entries),
+        stack=stack,
         external=tuple(sorted(_reached_outside(graph, entries))),
     )
+
+
+def _keep(functions: Sequence[str]) -> list[str]:
+    """Linker options that leave these functions and what they need."""
+    return ["-r", "-nostdlib", "-Wl,--gc-sections", f"-Wl,-e,{functions[0]}", *(f"-Wl,-u,{f}" for f in functions)]
 
 
 def _sizes_source(header: str, name: str) -> str:

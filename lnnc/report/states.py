@@ -8,7 +8,6 @@ import numpy as np
 
 from lnnc.ir.graph import Array
 from lnnc.ir.program import Program
-from lnnc.quantize.context import identifier
 from lnnc.quantize.lower import Lowered
 from lnnc.reference.interp import Machine as Reference
 from lnnc.reference.quantio import to_raw
@@ -27,7 +26,7 @@ def state_rows(lowered: Lowered, streams: Array | None) -> list[dict[str, Any]]:
     scales = {view.buffer: view.scale for view in program.views}
     rows = []
     for tensor, rule in lowered.rules.items():
-        buffer = program.buffer(identifier(tensor))
+        buffer = program.buffer(lowered.held[tensor])
         hits = None if counts is None else counts[buffer.name]
         rows.append({
             "state": tensor, "size": buffer.size, "dtype": buffer.dtype, "range": buffer.hi * scales[buffer.name],
@@ -41,10 +40,10 @@ def saturation(program: Program, streams: Array) -> dict[str, tuple[int, int]]:
     machine = Reference(program, len(streams))
     states = program.of_kind("state")
     hits = dict.fromkeys((b.name for b in states), 0)
-    time = None if program.time is None else np.full((len(streams), 1), program.time.hi)
+    time = None if program.time is None else program.time.hi
     for k in range(streams.shape[1]):
         raw = to_raw(streams[:, k], program.inputs)
-        machine.step(raw) if time is None else machine.step(raw, time)
+        machine.step(raw, time)
         for b in states:
             held = machine.state[b.name]
             hits[b.name] += int(np.count_nonzero((held <= b.lo) | (held >= b.hi)))

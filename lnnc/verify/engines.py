@@ -59,7 +59,8 @@ def run_float(graph: Graph, streams: Array, times: Array | None = None) -> Array
         return evaluate(graph, streams, times)[graph.result].reshape(count, steps, -1)
     window = graph.window
     if window is None:
-        return evaluate(graph, streams[:, 0])[graph.result][:, None]
+        rows = evaluate(graph, streams.reshape(count * steps, -1))[graph.result]
+        return rows.reshape(count, steps, -1)
     out = np.full((count, steps, graph.output_size), np.nan)
     if steps >= window.length:
         rows = evaluate(graph, streams)[graph.result]
