@@ -4,10 +4,10 @@
     python benchmarks/cells.py --table states     # 8-bit against 16-bit state over the number of unfolds
     python benchmarks/cells.py --table flash      # flash of a wired network against its dense twin
 
-Needs ncps (`pip install lnnc[test]`). Every stream is 1,000 samples of chirp + slow cosine + square wave. "state" is the
-integer program against float64 with the same dequantized numbers, as a part of the largest |state|: its mean over the whole
-stream, over the last 100 samples, the signed bias, the 99.9th percentile and the maximum of the worst state. "out" is the
-mean error of the outputs against the network as trained, as a part of the largest |output|.
+Needs ncps (`pip install lnnc[test]`). Every stream is 1,000 samples of chirp + slow cosine + square wave. "state" is
+the integer program against float64 with the same dequantized numbers, as a part of the largest |state|: its mean over
+the whole stream, over the last 100 samples, the signed bias, the 99.9th percentile and the maximum of the worst state.
+"out" is the mean error of the outputs against the network as trained, as a part of the largest |output|.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from ncps.torch import LTC, CfC
 from numpy.typing import NDArray
 
 from lnnc.convert import from_torch
+from lnnc.inspection import inspection
 from lnnc.ir.evaluate import conduct, evaluate
 from lnnc.ir.graph import Array, Ltc
-from lnnc.pipeline import Options, inspection, plan_model
+from lnnc.pipeline import Options, plan_model
 from lnnc.report.deviation import deviation
 
 SAMPLES, STREAMS, FEATURES = 1000, 3, 2
@@ -88,7 +89,7 @@ def train(module: Any, timespan: float) -> None:
 
 
 def run(module: Any, x: torch.Tensor, timespan: float) -> torch.Tensor:
-    """Outputs (batch, samples, n); ncps mixes up batch and state where a batch comes with time spans, its cells do not."""
+    """Outputs (batch, samples, n). A batch with time spans goes through the cell: ncps mixes up its batch and state."""
     if timespan == 1.0:
         out: torch.Tensor = module(x)[0]
         return out

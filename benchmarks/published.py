@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.frontend.import_dlnet import import_dlnet
-from lnnc.pipeline import Options, compile_model, inspection, run_model
+from lnnc.inspection import inspection
+from lnnc.pipeline import Options, compile_model, run_model
 
 Array = NDArray[np.float64]
 SCALER = (0.8178250862438334, 1.006409511628937)  # of the published conversion script

@@ -22,7 +22,7 @@ from lnnc.frontend.parse import parse_checkpoint
 from lnnc.frontend.ports import Ports, port_specs, streams
 from lnnc.frontend.storage import save_checkpoint
 from lnnc.ir.evaluate import evaluate
-from lnnc.ir.graph import Array, Linear, State
+from lnnc.ir.graph import Array, Linear
 from lnnc.passes import run_passes
 from lnnc.pipeline import compile_model, verify_model, write_files
 from lnnc.quantize.context import Options
@@ -161,16 +161,11 @@ def assemble(parts: Sequence[Part], features: int, timespan: float) -> tuple[Net
     """The network of some layers, and the values that it gives.
 
     Raises:
-        LnncError: a layer does not take what the one before it gives, or none has a state.
+        LnncError: a layer does not take what the one before it gives.
     """
     net = Net(features)
     for part in parts:
         part.append(net)
-    if not any(isinstance(op, State) for op in net.ops):
-        raise LnncError(
-            "no layer of it remembers anything: it is no network for streams", "",
-            "include the recurrent layer; feed-forward networks of a window: docs/checkpoint.md",
-        )  # fmt: skip
     return Network(tuple(net.ops), net.tensor, float(timespan)), net.width
 
 

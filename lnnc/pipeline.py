@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from lnnc._version import __version__
-from lnnc.codegen.c_text import scratch_bytes, state_bytes
 from lnnc.codegen.emit import Files, Identity, emit
 from lnnc.codegen.given import Given, first_other_line, read_given
 from lnnc.codegen.names import check_name
@@ -20,8 +19,8 @@ from lnnc.errors import LnncError
 from lnnc.frontend.build import build_graph
 from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.frontend.storage import load_checkpoint, write_together
-from lnnc.ir.graph import Array, Graph, Linear
-from lnnc.ir.program import ARITHMETIC, Program
+from lnnc.ir.graph import Array, Graph, Linear, Timed
+from lnnc.ir.program import Program
 from lnnc.passes import run_passes
 from lnnc.quantize.calibrate import Stats, calibrate, ranges_of_checkpoint, shaped
 from lnnc.quantize.context import Options
@@ -72,7 +71,7 @@ class Compiled:
         """Layers whose weights have another width than 8 bits."""
         if self.options.weight_bits == "auto":
             return choose_weight_bits(self.checkpoint, self.options).bits
-        return self.checkpoint.architecture.weight_bits
+        return with_time_layers(self.checkpoint.architecture.weight_bits, self.optimized)
 
     @property
     def program(self) -> Program:
@@ -84,6 +83,16 @@ class Compiled:
             self.name, self.stem, self.checkpoint.digest(), asdict(self.options), summary(self.checkpoint)
         )
         return emit(self.program, identity, make_golden(self.program))
+
+
+def with_time_layers(weight_bits: Mapping[str, int], graph: Graph) -> dict[str, int]:
+    """The widths, those of a folded time gate also for the two layers that it has where time is an argument."""
+    found = dict(weight_bits)
+    for op in graph.ops:
+        if isinstance(op, Timed) and op.src in found:
+            layers = (graph.producer(op.a), graph.producer(op.b))
+            found.update({layer.src: found[op.src] for layer in layers if isinstance(layer, Linear)})
+    return found
 
 
 def plan_model(
@@ -260,73 +269,3 @@ def as_times(times: Array | None, program: Program, streams: Array) -> Array | N
 def with_ranges(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint with the ranges of its tensors in place of its calibration inputs."""
     return replace(checkpoint, ranges=ranges_of_checkpoint(checkpoint), calibration=None)
-
-
-def inspection(compiled: Compiled, measure: bool = False, optional: bool = False) -> dict[str, Any]:
-    """What `lnnc inspect` shows, as JSON types.
-
-    Args:
-        measure: also compile for the Cortex-M4 and measure flash, RAM and stack.
-        optional: without the cross compiler leave the measurement out instead of raising.
-    """
-    from lnnc.report.render import layer_rows
-
-    program = compiled.program
-    table: dict[str, Any] = {
-        "model": summary(compiled.checkpoint),
-        "digest": compiled.checkpoint.digest(),
-        "arithmetic": ARITHMETIC,
-        "options": asdict(compiled.options),
-        "layers": layer_rows(compiled.optimized, compiled.stats, program),
-        "tables": sum(c.bytes for c in program.constants),
-        "state": state_bytes(program),
-        "scratch": scratch_bytes(program),
-        "ports": 2 * (program.input_size + program.output_size),
-    }
-    if compiled.checkpoint.architecture.network:
-        table["weight bits"] = {op.src: compiled.weight_bits.get(op.src, 8) for op in compiled.optimized.ops
-                                if isinstance(op, Linear)}
-        table["states"] = _states(compiled)
-        table["warnings"] = list(compiled.lowered.warnings)
-    if measure:
-        table["measured"] = _measured(compiled, optional)
-    return table
-
-
-def _states(compiled: Compiled) -> list[dict[str, Any]]:
-    from lnnc.report.states import state_rows
-
-    data = compiled.checkpoint.calibration
-    return state_rows(compiled.lowered, None if data is None else shaped(compiled.checkpoint, data))
-
-
-def _measured(compiled: Compiled, optional: bool) -> dict[str, Any] | None:
-    from lnnc.report.size import CFLAGS, measure
-
-    try:
-        found = measure(compiled.files.source, compiled.files.header, compiled.name)
-    except LnncError as error:
-        if optional:
-            return {"not measured": error.message}
-        raise
-    return {
-        "compiled with": f"arm-none-eabi-gcc {' '.join(CFLAGS)}",
-        "flash": f"{found.flash} bytes ({found.text} code, {found.rodata} tables)",
-        "RAM": f"{found.ram} bytes (state {found.state}, scratch {found.scratch}, ports {found.ports})",
-        "stack": f"{found.stack} bytes",
-    }
-
-
-def describe_stage(compiled: Compiled, stage: str) -> str:
-    """One stage of the pipeline as text."""
-    from lnnc.report import render
-
-    printers: dict[str, Any] = {
-        "checkpoint": lambda: render.checkpoint_text(compiled.checkpoint),
-        "graph": lambda: render.graph_text(compiled.graph),
-        "passes": lambda: render.graph_text(compiled.optimized),
-        "calibrate": lambda: render.stats_text(compiled.stats),
-        "program": lambda: render.program_text(compiled.program),
-        "code": lambda: compiled.files.source,
-    }
-    return str(printers[stage]())

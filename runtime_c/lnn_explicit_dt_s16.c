@@ -1,6 +1,7 @@
-/* (34) One explicit Euler step of n neurons: v[i] += pull rate, computed from the time of the step, 2^-shift, clamped to
- * lo ... hi; out[i] is its int16 copy, `bits` bits shorter. sums: conductance and current of each
- * neuron. The compiler proves |v| <= 32640 2^bits; a change saturates at 2^30. */
+/* (34) One explicit Euler step of n neurons: v[i] += pull rate[i] 2^-shift, clamped to lo ... hi;
+ * out[i] is its int16 copy, `bits` bits shorter. sums: conductance and current of each neuron. The
+ * rate is computed from the time of the step. The compiler proves |v| <= 32640 2^bits; a change
+ * saturates at 2^30. */
 static void lnn_explicit_dt_s16(const int32_t *sums, const int32_t *rate, int32_t shift, int32_t n,
     int32_t bits, int32_t lo, int32_t hi, int32_t *v, int16_t *out)
 {

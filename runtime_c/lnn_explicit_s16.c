@@ -1,4 +1,4 @@
-/* (34) One explicit Euler step of n neurons: v[i] += pull rate 2^-shift, clamped to
+/* (34) One explicit Euler step of n neurons: v[i] += pull rate[i] 2^-shift, clamped to
  * lo ... hi; out[i] is its int16 copy, `bits` bits shorter. sums: conductance and current of each
  * neuron. The compiler proves |v| <= 32640 2^bits; a change saturates at 2^30. */
 static void lnn_explicit_s16(const int32_t *sums, const int32_t *rate, int32_t shift, int32_t n,

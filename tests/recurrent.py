@@ -1,7 +1,7 @@
 """Random networks of liquid cells: any cell, wiring, depth and mixture with feed-forward layers.
 
-The seed alone decides what a network is. Weights have the magnitudes that ncps and torch initialise with; `wild` networks
-have some negative conductances besides.
+The seed alone decides what a network is. Weights have the magnitudes that ncps and torch initialise with; `wild`
+networks have some negative conductances besides.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from liquid import TABLE, liquid_model
 from networks import large_model, small_models
 
 from lnnc.codegen.emit import AVR_FLASH_MAX, AVR_TABLE_MAX
@@ -29,13 +30,16 @@ COMPILERS = {
     "cortex-m0": ("arm-none-eabi-gcc", "-mcpu=cortex-m0", "-mthumb", *C99),
     "atmega328p": ("avr-gcc", "-mmcu=atmega328p", *C99),
 }
-MODELS = ("soh", "flow", "mixed", "odd")
+PLAIN = ("soh", "flow", "mixed", "odd")
+MODELS = (*PLAIN, *TABLE)
 NEEDS = pytest.mark.needs("gcc", "g++", "clang", "arm-none-eabi-gcc", "avr-gcc")
 RUNTIME_ALLOWED = ("memcpy", "memset", "__aeabi_")  # what a compiler may call of its own accord
 
 
 @functools.cache
 def compiled(name: str) -> Compiled:
+    if name in TABLE:
+        return liquid_model(name)
     document, width = small_models()[name]
     return compile_model(parse_checkpoint(document, name), name, Options(width))
 

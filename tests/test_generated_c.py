@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from liquid import FOR_AN_UNO, TABLE, liquid_model
 from networks import small_models
 
 from lnnc.codegen.emit import STACK_BOUND, Identity, emit
@@ -26,7 +27,8 @@ from lnnc.verify.check import check_model
 from lnnc.verify.host import HostMachine
 from lnnc.verify.vectors import make_golden, make_groups
 
-MODELS = ("soh", "flow", "mixed", "odd")
+PLAIN = ("soh", "flow", "mixed", "odd")
+MODELS = (*PLAIN, *TABLE)
 INCLUDES = {"<stdint.h>", "<avr/pgmspace.h>", "<arm_acle.h>"}
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,6 +53,8 @@ CALL = """\
 
 @functools.cache
 def compiled(name: str) -> Compiled:
+    if name in TABLE:
+        return liquid_model(name)
     document, width = small_models()[name]
     return compile_model(parse_checkpoint(document, name), name, Options(width))
 
@@ -376,8 +380,10 @@ int main(void)
 
 
 @pytest.mark.needs("avr-gcc", "simavr")
-@pytest.mark.parametrize("chip", ["atmega328p", "atmega2560"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "chip"), [
+    *((name, chip) for name in PLAIN for chip in ("atmega328p", "atmega2560")),
+    *((name, "atmega328p") for name in FOR_AN_UNO), ("wide", "atmega2560"),
+])  # fmt: skip
 def test_selftest_passes_on_an_avr(name: str, chip: str, tmp_path: Path) -> None:
     write_files(compiled(name).files, tmp_path / f"{name}.c")
     assert run_on_avr(name, chip, tmp_path) == "P"

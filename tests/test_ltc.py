@@ -205,6 +205,16 @@ def test_neurons_without_synapses() -> None:
     assert_near(error(lowered(op), 300))
 
 
+def test_closed_gates_carry_nothing() -> None:
+    """Strong synapses that stay closed do not move a neuron of small leak."""
+    op = cell(16, 6)
+    closed = replace(op.recurrent, offset=np.full_like(op.recurrent.offset, -60.0))
+    op = replace(op, sensory=NONE, recurrent=closed, leak=np.full(6, 1e-3), leak_current=np.full(6, 1e-4))
+    found = lowered(op)
+    assert np.allclose(states(found, stream(1, 400))[-1], evaluate(graph_of(op, 1.0), stream(1, 400)[None])["next"][-1],
+                       atol=1e-5)  # fmt: skip
+
+
 def test_flash_follows_the_synapses() -> None:
     sizes = {}
     for density in (1.0, 0.1):

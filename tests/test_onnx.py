@@ -226,8 +226,6 @@ def test_ports_of_a_file_carry_units_and_scalers(tmp_path: Path) -> None:
         tmp_path / "ports.json",
         "-o",
         tmp_path / "m.pt",
-        "--weight-bits",
-        "8",
     )
     assert lnnc("import", "onnx", tmp_path / "step.onnx", *given).code == 0
     result = lnnc("export", "onnx", tmp_path / "m.pt", "-o", tmp_path / "back.onnx")
@@ -396,7 +394,7 @@ def test_export_refuses_targets_before_any_work(tmp_path: Path) -> None:
     steps.feed(tmp_path / "step.onnx", [("Tanh", ("",), {})], 2, 2)
     np.savez(tmp_path / "X.npz", np.random.default_rng(0).normal(size=(50, 2)))
     model = tmp_path / "m.pt"
-    given = ("--calibration", tmp_path / "X.npz", "--weight-bits", "8", "-o", model)
+    given = ("--calibration", tmp_path / "X.npz", "-o", model)
     result = lnnc("import", "onnx", tmp_path / "step.onnx", *given)
     assert result.code == 0, result
     for target in ((), ("-o", tmp_path / "x.pt"), ("-o", tmp_path / "no" / "x.onnx"), ("--time-input", "-o", "x.onnx")):

@@ -161,7 +161,7 @@ class TestWheel:
 
     def test_holds_the_example_model_and_the_type_marker(self, installed: Installed) -> None:
         packed = set(zipfile.ZipFile(installed.wheel).namelist())
-        assert {"lnnc/examples/soh/student.pt", "lnnc/py.typed"} <= packed
+        assert {"lnnc/examples/soh/student.pt", "lnnc/examples/core_temperature/core.pt", "lnnc/py.typed"} <= packed
 
     def test_is_what_is_imported_there(self, installed: Installed) -> None:
         done = installed.run("python", "-c", "import lnnc; print(lnnc.__file__, lnnc.__version__)")

@@ -33,7 +33,8 @@ def demo(ctx: click.Context, folder: str, targets: str | None) -> None:
 
     from lnnc.codegen.emit import avr_refusal
     from lnnc.frontend.storage import load_checkpoint
-    from lnnc.pipeline import compile_model, inspection, verify_model, write_files
+    from lnnc.inspection import inspection
+    from lnnc.pipeline import compile_model, verify_model, write_files
     from lnnc.report.render import layers_text
     from lnnc.resources import example_path
 

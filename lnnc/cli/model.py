@@ -32,7 +32,8 @@ def compile_command(model: str, output: str, name: str | None, given: dict[str, 
     from pathlib import Path
 
     from lnnc.frontend.storage import load_checkpoint
-    from lnnc.pipeline import describe_stage, plan_model, write_files
+    from lnnc.inspection import describe_stage
+    from lnnc.pipeline import plan_model, write_files
 
     checkpoint = load_checkpoint(model)
     path = Path(output)
@@ -202,7 +203,8 @@ def inspect(model: str, name: str | None, given: dict[str, Any], measure: bool, 
     """Show a model's layers, shapes, ranges, scales and sizes."""
     import json
 
-    from lnnc.pipeline import compile_model, inspection
+    from lnnc.inspection import inspection
+    from lnnc.pipeline import compile_model
     from lnnc.report import render
 
     compiled = compile_model(model, prefix_of(name), make_options(given))

@@ -1,7 +1,8 @@
 """The network family: a checkpoint that lists the ops of its Graph, as import from torch, ncps and ONNX finds them.
 
-The document holds the ops' names and plain numbers; their arrays stand in the state_dict under "<out>.<field>". The ops
-read `SCALED`, the inputs after the scaler of their port; what an op reads is defined above it (but for a state's `next`).
+The document holds the ops' names and plain numbers; their arrays stand in the state_dict under "<out>.<field>". The
+ops read `SCALED`, the inputs after the scaler of their port; what an op reads is defined above it, but for a state's
+`next`.
 """
 
 from __future__ import annotations

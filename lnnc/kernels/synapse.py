@@ -16,12 +16,13 @@ SYNAPSES_MAX = 2**20
 
 
 def gate_q15(x: Ints, slope: Ints, offset: Ints, shift: int, table: Ints) -> Ints:
-    """Sigmoid of a synapse in Q15, 1 ... 2^15: (2^15 + 1 + tanh_q15((slope x + offset) >> shift)) >> 1.
+    """Sigmoid of a synapse in Q15, 0 ... 2^15 - 1: (2^15 + tanh_q15((slope x + offset) >> shift)) >> 1.
 
-    The argument is half the sigmoid's, in Q16; `offset` holds the half unit that makes `>>` round. Equation (30).
+    The argument is half the sigmoid's, in Q16; `offset` holds the half unit that makes `>>` round. The result is
+    rounded down, so that a closed gate is 0 and no current leaks through many of them. Equation (30).
     """
     arg = narrow(slope * x + offset) >> shift
-    return np.asarray((GATE_ONE + 1 + tanh_q15(arg, table)) >> 1)
+    return np.asarray((GATE_ONE + tanh_q15(arg, table)) >> 1)
 
 
 def per_neuron(values: Ints, count: Ints) -> Ints:

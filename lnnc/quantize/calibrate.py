@@ -42,9 +42,7 @@ class Stats:
         return max(abs(self.min), abs(self.max))
 
 
-def calibrate(
-    graph: Graph, checkpoint: Checkpoint, times: tuple[float, float] | None = None
-) -> dict[str, Stats]:
+def calibrate(graph: Graph, checkpoint: Checkpoint, times: tuple[float, float] | None = None) -> dict[str, Stats]:
     """Statistics of every tensor of a graph.
 
     Args:
@@ -99,7 +97,7 @@ def pieces(streams: Array) -> Array:
 
 
 def irregular(inputs: Array, times: tuple[float, float]) -> Array:
-    """Times for calibration: the first third of the streams at the shortest, the next at the longest, then any between."""
+    """Times for calibration: a third of the streams at the shortest, a third at the longest, the others between."""
     rng = np.random.default_rng(0)
     count, samples = inputs.shape[:2]
     shortest, longest = np.log(times)

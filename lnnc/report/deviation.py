@@ -89,7 +89,7 @@ def _integers(lowered: Lowered, streams: Array, times: Array | None) -> tuple[Ar
         assert out is not None
         outputs.append(to_real(out, program.outputs))
         for name, view in buffers.items():
-            states[name].append(machine.state[view.buffer] * view.scale + view.center)
+            states[name].append(np.asarray(machine.state[view.buffer] * view.scale + view.center, np.float64))
     return np.stack(outputs, axis=1), {name: np.stack(rows, axis=1) for name, rows in states.items()}
 
 
