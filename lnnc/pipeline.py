@@ -24,7 +24,7 @@ from lnnc.ir.program import Program
 from lnnc.passes import run_passes
 from lnnc.quantize.calibrate import Stats, calibrate, ranges_of_checkpoint, shaped
 from lnnc.quantize.context import Options
-from lnnc.quantize.lower import Lowered, lower
+from lnnc.quantize.lower import Lowered, check_cells, lower
 from lnnc.tune import choose_weight_bits
 from lnnc.verify.check import Report, check_model
 from lnnc.verify.emulate import find_m4
@@ -60,6 +60,7 @@ class Compiled:
 
     @cached_property
     def stats(self) -> dict[str, Stats]:
+        check_cells(self.optimized, self.options.runtime_dt, self.checkpoint.where)
         return calibrate(self.optimized, self.checkpoint, self.options.runtime_dt)
 
     @cached_property

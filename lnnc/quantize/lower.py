@@ -46,6 +46,7 @@ from lnnc.quantize import (
     lower_norm,
     lower_pure,
     lower_state,
+    ltc_bounds,
 )
 from lnnc.quantize.builder import Builder
 from lnnc.quantize.calibrate import Stats
@@ -127,6 +128,23 @@ def lower(
     exact = replace(graph, ops=tuple(low.exact.get(op.out, op) for op in graph.ops))
     held = {state.out: low.wide.get(state.out, low.names[state.out]) for state in graph.states}
     return Lowered(verify_program(plan_memory(program)), exact, held, low.rules, tuple(low.warnings))
+
+
+def check_cells(graph: Graph, times: tuple[float, float] | None, where: str) -> None:
+    """Refuse cells that no step of this length can integrate, before calibration merely finds that they diverge.
+
+    Args:
+        times: shortest and longest time between two samples, or None for the graph's constant.
+
+    Raises:
+        LnncError: naming the layer, the neuron and the longest stable time.
+    """
+    longest = graph.time if times is None else times[1]
+    for op in graph.ops:
+        if isinstance(op, Ltc):
+            ltc_bounds.check_cell(op, longest, where)
+        elif isinstance(op, Leaky):
+            lower_leaky.check_cell(op, longest, where)
 
 
 def _take_time(low: Lowering) -> None:

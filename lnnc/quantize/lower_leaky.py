@@ -31,22 +31,31 @@ def state_bounds(low: Lowering, op: Leaky) -> Array:
     Raises:
         LnncError: r >= 2 for some neuron: the state oscillates and grows.
     """
+    check_cell(op, times(low)[1], low.builder.where)
     rate = times(low)[1] / op.steps * op.alpha
-    _check_stable(low, op, rate)
     decaying = op.alpha > 0.0
     alpha, rate = np.where(decaying, op.alpha, 1.0), np.where(decaying, rate, 0.0)
     bound = np.abs(op.beta) / alpha * np.where(rate > 1.0, rate / (2.0 - rate), 1.0)
     return np.asarray(np.where(decaying, np.maximum(bound, _start_bound(low, op)), math.inf))
 
 
-def _check_stable(low: Lowering, op: Leaky, rate: Array) -> None:
+def check_cell(op: Leaky, longest: float, where: str) -> None:
+    """Refuse what diverges.
+
+    Args:
+        longest: the longest time of a step.
+
+    Raises:
+        LnncError: alpha T / steps >= 2 for some neuron, which it names, with the longest stable time.
+    """
+    rate = longest / op.steps * op.alpha
     if rate.max() < 2.0:
         return
-    neuron, longest = int(np.argmax(rate)), 2.0 * op.steps / float(op.alpha.max())
+    neuron, stable = int(np.argmax(rate)), 2.0 * op.steps / float(op.alpha.max())
     raise LnncError(
         f"layer '{op.src}': unstable step size: neuron {neuron} has alpha dt = {rate[neuron]:.4g}, expected below 2",
-        low.builder.where,
-        f"keep the time between samples below {longest:.6g}, or take more than "
+        where,
+        f"keep the time between samples below {stable:.6g}, or take more than "
         f"{math.floor(op.steps * float(rate.max()) / 2.0)} steps for each",
     )
 
