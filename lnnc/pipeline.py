@@ -65,7 +65,11 @@ class Compiled:
 
     @cached_property
     def lowered(self) -> Lowered:
-        return lower(self.optimized, self.stats, self.options, self.checkpoint.where, self.weight_bits)
+        lowered = lower(self.optimized, self.stats, self.options, self.checkpoint.where, self.weight_bits)
+        if self.options.runtime_dt is None or self.checkpoint.calibration is not None:
+            return lowered
+        doubt = f"the ranges of {self.checkpoint.where} were measured at the time {self.graph.time:g} between samples"
+        return replace(lowered, warnings=(*lowered.warnings, f"{doubt}: other times may saturate; keep its inputs"))
 
     @cached_property
     def weight_bits(self) -> Mapping[str, int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from recurrent import CELLS, random_network, signals
@@ -131,4 +129,6 @@ def test_a_network_of_ranges_gets_wide_weights() -> None:
     choice = choose_weight_bits(checkpoint)
     assert choice.bits
     assert "ranges only" in choice.why[0]
-    assert plan_model(replace(checkpoint), options=Options(runtime_dt=(0.5, 2.0))).program.time is not None
+    timed = plan_model(checkpoint, options=Options(runtime_dt=(0.5, 2.0))).lowered
+    assert timed.program.time is not None
+    assert any("were measured at the time" in warning for warning in timed.warnings)

@@ -74,10 +74,11 @@ def leaky_of(steps: int) -> Measured:
 
 
 @pytest.mark.parametrize("of", [ltc_of, leaky_of], ids=["ltc", "leaky"])
-def test_steps_take_no_code_no_tables_and_no_memory(of: Callable[[int], Measured]) -> None:
+def test_steps_take_no_code_and_no_tables(of: Callable[[int], Measured]) -> None:
     one, six, many = of(1), of(6), of(24)
     assert many == six
-    assert (one.rodata, one.state, one.scratch) == (six.rodata, six.state, six.scratch)
+    assert (one.rodata, one.state) == (six.rodata, six.state)
+    assert one.scratch <= six.scratch, "a single step may add to the sums in place"
     assert 0 <= six.text - one.text <= LOOP
 
 

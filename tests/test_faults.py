@@ -205,7 +205,7 @@ def replaced(fault: str) -> tuple[Any, str, Any]:
 
     def turned(op: Any, cell: Any) -> Any:
         found = leaks(op, cell)
-        return replace(found, start=found.start * np.tile([1, -1], len(op.leak)))
+        return replace(found, start=found.start * np.array([1, -1]))
 
     def silent(low: Any, op: Any, kind: str, *rest: Any) -> Any:
         return rest[-1] if kind == "sensory" else sums(low, op, kind, *rest)
