@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from liquid import SPAN, liquid_checkpoint, ltc_cell_of, network
+from recurrent import add_cell
 from small import Result, document, lnnc, save
 
 from lnnc.frontend import cells
-from lnnc.frontend.layers import Net
+from lnnc.frontend.layers import Dense, Net, linear_layer
 from lnnc.frontend.storage import save_checkpoint
+from lnnc.ir.graph import Gather
 
 TIME = ("--runtime-dt", f"{SPAN[0]}:{SPAN[1]}")
 SAMPLES = 30
@@ -229,27 +231,31 @@ def test_every_state_says_where_its_range_is_from(folder: Path, name: str) -> No
 
 
 def test_inspect_shows_the_width_of_each_layers_weights(folder: Path) -> None:
-    table = inspected(folder, "cfc", "--weight-bits", "auto")
-    bits = table["weight bits"]
-    assert set(bits) == {row["layer"] for row in table["layers"] if row["op"].startswith("Linear")}
-    assert set(bits.values()) <= {8, 16}
-    assert set(inspected(folder, "cfc")["weight bits"].values()) == {8}
-    assert set(inspected(folder, "cfc", "--weight-bits", "16")["weight bits"].values()) == {16}
-    text = lnnc("inspect", folder / "cfc.pt", "--weight-bits", "auto").out
-    wide = [layer for layer, width in bits.items() if width == 16]
-    assert wide, "the model is meant to need some"
-    assert f"16-bit weights: {', '.join(wide)}" in text
-    assert "16-bit weights" not in lnnc("inspect", folder / "cfc.pt").out
+    save_checkpoint(network(cancelling), folder / "fine.pt")
+    table = inspected(folder, "fine", "--weight-bits", "auto")
+    assert table["weight bits"] == {"difference": 16, "elman.xh_h": 8}
+    for bits in (8, 16):
+        assert set(inspected(folder, "fine", "--weight-bits", str(bits))["weight bits"].values()) == {bits}
+    assert set(inspected(folder, "fine")["weight bits"].values()) == {8}
+    assert "16-bit weights: difference\n" in lnnc("inspect", folder / "fine.pt", "--weight-bits", "auto").out
+    assert "16-bit weights" not in lnnc("inspect", folder / "fine.pt").out
+
+
+def cancelling(net: Net, rng: np.random.Generator) -> None:
+    """A layer whose two weights nearly cancel, which 8 bits cannot say; the cell behind it has no such need."""
+    net.tensor = net.add(Gather("twice", net.tensor, np.array([0, 0]), "twice"))
+    linear_layer(net, "difference", Dense(np.array([[8.0, -7.84]]), np.zeros(1)))
+    add_cell(net, rng, "elman", "elman", 2, False)
 
 
 # --- warnings ---
 
 
 def unbounded() -> cells.LtcCell:
-    """An LTC that training has left with a negative conductance."""
+    """An LTC that training has left with one negative conductance, beyond the leak of its neuron."""
     cell = ltc_cell_of(np.random.default_rng(7), 2, 5, 1.0, False, 6, 2)
     conductance = cell.recurrent.conductance.copy()
-    conductance[3] = -0.2
+    conductance[np.flatnonzero(cell.recurrent.post == 3)[0]] = -cell.leak[3] - 0.1
     return replace(cell, recurrent=replace(cell.recurrent, conductance=conductance))
 
 

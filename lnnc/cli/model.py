@@ -216,6 +216,8 @@ def inspect(model: str, name: str | None, given: dict[str, Any], measure: bool, 
     say(f"{table['model']}\nsha256 {table['digest']}\narithmetic {table['arithmetic']}, {chosen}\n")
     say(render.layers_text(table["layers"]) + "\n")
     say(render.program_text(compiled.program))
+    if wide := [layer for layer, bits in table.get("weight bits", {}).items() if bits == 16]:
+        say(f"16-bit weights: {', '.join(wide)}")
     if table.get("states"):
         say("\n" + render.states_text(table["states"]))
     warn(compiled.lowered.warnings)
