@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from liquid import SPAN, liquid_checkpoint, ltc_cell_of, network
-from recurrent import add_cell
+from recurrent import add_cell, random_network
 from small import Result, document, lnnc, save
 
 from lnnc.frontend import cells
@@ -93,8 +93,8 @@ def test_the_time_is_an_argument_of_the_step(folder: Path) -> None:
         ("1:2:3", "LOW:HIGH"),
         ("nan:1", "both finite"),
         ("1:inf", "both finite"),
-        ("0:1", "0 < MIN"),
-        ("-1:2", "0 < MIN"),
+        ("0:1", "<= MIN < MAX"),
+        ("-1:2", "<= MIN < MAX"),
         ("1e-9:1e9", "MAX / MIN <= 16384"),
     ],
 )
@@ -277,3 +277,15 @@ def test_no_warning_without_a_reason(folder: Path) -> None:
     for name in ("cfc", "leaky", "ltc", "timed"):
         assert compiled(folder, name).err == ""
         assert inspected(folder, name)["warnings"] == []
+
+
+def test_verify_takes_the_widths_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What auto chose stands in the file: it is not searched for again, here or on another machine."""
+    from lnnc import pipeline
+
+    save_checkpoint(random_network((26, 3), "cfc", 8, wild=False).checkpoint, tmp_path / "m.pt")
+    assert lnnc("compile", tmp_path / "m.pt", "-o", tmp_path / "m.c", "--weight-bits", "auto").code == 0
+    assert '"wide": [' in (tmp_path / "m.c").read_text()
+    monkeypatch.setattr(pipeline, "choose_weight_bits", None)
+    result = lnnc("verify", tmp_path / "m.pt", tmp_path / "m.c")
+    assert result.code == 0, result

@@ -33,7 +33,7 @@ def compile_command(model: str, output: str, name: str | None, given: dict[str, 
 
     from lnnc.frontend.storage import load_checkpoint
     from lnnc.inspection import describe_stage
-    from lnnc.pipeline import plan_model, write_files
+    from lnnc.pipeline import check_generated_targets, plan_model, write_files
 
     checkpoint = load_checkpoint(model)
     path = Path(output)
@@ -53,25 +53,6 @@ def compile_command(model: str, output: str, name: str | None, given: dict[str, 
     warn(compiled.lowered.warnings)
     if refusal := avr_refusal(compiled.program):
         say(f"not for AVR: {refusal}")
-
-
-def check_generated_targets(source: Any) -> None:
-    """Refuse, before any work, to write where it cannot be done or over a file that lnnc did not generate."""
-    import re
-
-    from lnnc.codegen.emit import read_manifest
-    from lnnc.frontend.storage import check_target
-
-    if source.suffix != ".c":
-        raise LnncError(f"expected a name that ends in .c, found '{source}'", "--output", "-o lnn.c")
-    if not re.fullmatch(r"[A-Za-z0-9_. +-]+", source.stem):  # it stands between the quotes of an #include
-        expected = "expected a file name of ASCII letters, digits and _ . + -"
-        raise LnncError(f"{expected}, found {source.name!r}", "--output", "-o lnn.c")
-    for file in (source, source.with_suffix(".h"), source.with_name(f"{source.stem}_golden.h")):
-        target = check_target(file)
-        text = target.read_text(encoding="utf-8", errors="replace") if target.exists() else ""
-        if text.strip() and read_manifest(text) is None:
-            raise LnncError("exists, and lnnc did not generate it", str(file), "choose another name, or remove it")
 
 
 def _name_from(path: Any, stop_after: str | None) -> str:

@@ -151,7 +151,7 @@ def _take_time(low: Lowering) -> None:
     """The argument dt of a step, where the options ask for one."""
     if low.options.runtime_dt is None:
         return
-    if not any(isinstance(op, Timed | Pure | Leaky | Ltc) for op in low.graph.ops):
+    if not low.graph.timed:
         raise LnncError(
             "this network has no notion of time between its samples", low.builder.where, "compile without --runtime-dt"
         )
