@@ -34,6 +34,7 @@ from lnnc.verify.host import find_host
 from lnnc.verify.machine import Machine
 from lnnc.verify.vectors import make_golden, make_groups
 
+COARSE = 0.02  # of the scale of a port: a unit larger than this is said to be coarse
 SHOWN = ("ltc", "leaky", "pure", "blend", "linear", "state")  # ops that tell a network's kind
 
 
@@ -69,10 +70,7 @@ class Compiled:
     @cached_property
     def lowered(self) -> Lowered:
         lowered = lower(self.optimized, self.stats, self.options, self.checkpoint.where, self.weight_bits)
-        if self.options.runtime_dt is None or self.checkpoint.calibration is not None:
-            return lowered
-        doubt = f"the ranges of {self.checkpoint.where} were measured at the time {self.graph.time:g} between samples"
-        return replace(lowered, warnings=(*lowered.warnings, f"{doubt}: other times may saturate; keep its inputs"))
+        return replace(lowered, warnings=(*lowered.warnings, *doubts(self.checkpoint, lowered.program)))
 
     @cached_property
     def weight_bits(self) -> Mapping[str, int]:
@@ -93,6 +91,21 @@ class Compiled:
             tuple(self.weight_bits) if self.options.weight_bits == "auto" else None,
         )  # fmt: skip
         return emit(self.program, identity, make_golden(self.program))
+
+
+def doubts(checkpoint: Checkpoint, program: Program) -> list[str]:
+    """What may make a program worse than its network, seen from the checkpoint."""
+    found = [
+        f"input port '{spec.name}': one unit, 2^-{port.frac}, is {2.0**-port.frac / abs(spec.scale):.1%} of its scale "
+        f"{spec.scale:.3g}, which is all that the network sees of it: let the firmware subtract the offset"
+        for spec, port in zip(checkpoint.inputs, program.inputs, strict=True)
+        if spec.offset != 0.0 and 2.0**-port.frac > COARSE * abs(spec.scale)
+    ]
+    arch = checkpoint.architecture
+    if program.time is not None and checkpoint.calibration is None and arch.network is not None:
+        known = f"the ranges of {checkpoint.where} were measured at the time {arch.network.time:g} between samples"
+        found.append(f"{known}: other times may saturate; keep its inputs")
+    return found
 
 
 def with_time_layers(weight_bits: Mapping[str, int], graph: Graph) -> dict[str, int]:

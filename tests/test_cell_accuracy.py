@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from recurrent import CELLS, random_network, signals
@@ -130,3 +132,15 @@ def test_a_network_of_ranges_gets_wide_weights() -> None:
     timed = plan_model(checkpoint, options=Options(runtime_dt=(0.5, 2.0))).lowered
     assert timed.program.time is not None
     assert any("were measured at the time" in warning for warning in timed.warnings)
+
+
+def test_a_port_that_is_coarse_against_its_scaler_is_pointed_out() -> None:
+    checkpoint = random_network((29, 1), "gru", 6, wild=False).checkpoint
+    port = checkpoint.inputs[0]
+    assert checkpoint.calibration is not None
+    far = (checkpoint.calibration - port.offset) / port.scale * 1e-3 + 5.0
+    coarse = replace(checkpoint, inputs=(replace(port, offset=5.0, scale=1e-3),), calibration=far)
+    (warning,) = plan_model(coarse).lowered.warnings
+    assert "input port 'x'" in warning
+    assert "subtract the offset" in warning
+    assert not plan_model(checkpoint).lowered.warnings

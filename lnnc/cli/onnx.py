@@ -122,7 +122,7 @@ def _declared(path: str | None, inputs: Any, outputs: Any) -> tuple[Any, Any]:
     if inputs or outputs:
         raise LnncError("the ports stand in a file, and are given as options too", "--ports", "give one of both")
     try:
-        table = json.loads(readable(path, "give a JSON file").read_text(encoding="utf-8"))
+        table = json.loads(readable(path, "give a JSON file").read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError, OSError) as error:
         raise LnncError(f"not a readable JSON file ({str(error)[:120]})", path) from error
     if not isinstance(table, dict) or not set(table) <= {"inputs", "outputs"}:

@@ -66,7 +66,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """
     file = readable(path, f"write a JSON file such as {_EXAMPLE}")
     try:
-        document = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=partial(_object, where=str(path)))
+        document = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=partial(_object, where=str(path)))
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, numbers of thousands of digits, deep nesting
         raise LnncError(f"not JSON ({str(error)[:160]})", str(path), f"for example {_EXAMPLE}") from error
     if not isinstance(document, dict):
