@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from lnnc.errors import LnncError
-from lnnc.ir.reserved import is_reserved
+from lnnc.ir.reserved import is_word
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 
@@ -24,6 +24,6 @@ def check_name(name: str) -> str:
             "--name",
             hint,
         )
-    if is_reserved(name) or is_reserved(name.upper()) or is_reserved(name.lower()):
+    if is_word(name):
         raise LnncError(f"'{name}' is a C or C++ keyword or a name that Arduino.h defines", "--name", hint)
     return name

@@ -27,6 +27,14 @@ _BINARY = re.compile(r"B[01]{1,8}|A[0-9]{1,2}|D[0-9]{1,2}|E[A-Z0-9].*|INT[0-9]*_
 _TAKEN = frozenset(_KEYWORDS.split()) | frozenset(_ARDUINO.split())
 
 
+_TYPEDEF = re.compile(r"u?int(8|16|32|64)_t")
+
+
+def is_word(name: str) -> bool:
+    """Whether a name is a keyword or a macro by itself, in this case or, but for Arduino's patterns, in another."""
+    return not _TAKEN.isdisjoint((name, name.upper(), name.lower())) or _BINARY.fullmatch(name) is not None
+
+
 def is_reserved(name: str) -> bool:
-    """Whether a structure may not have a member of this name."""
-    return name in _TAKEN or _BINARY.fullmatch(name) is not None
+    """Whether a structure may not have a member of this name: a word, or a type of stdint.h."""
+    return is_word(name) or _TYPEDEF.fullmatch(name) is not None
