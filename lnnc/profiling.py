@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lnnc.errors import LnncError
+from lnnc.errors import Findings, LnncError
 from lnnc.ir.program import Call, Program
 from lnnc.pipeline import Compiled, summary
 from lnnc.quantize.calibrate import shaped
-from lnnc.report.profile import LayerCost, Profile
+from lnnc.report.profile import LayerCost, Profile, band
 from lnnc.report.size import measure
 from lnnc.targets import Target
 from lnnc.verify.cycles import Cost, StepCost, measure_step, require_cycle_tools
@@ -107,11 +107,11 @@ def check_budgets(compiled: Compiled, budgets: Budgets, target: Target, opt: str
     if budgets.cycles is not None and target.unmodelled:
         raise LnncError(f"no cycle model for {target.name}: {target.unmodelled}", "--max-cycles", "--target cortex-m4")
     profile = profile_model(compiled, target, opt, cycles=budgets.cycles is not None)
-    faults = [text for text in (_over_flash(profile, budgets), _over_ram(profile, budgets)) if text]
-    faults += [text for text in (_over_cycles(profile, budgets),) if text]
-    if faults:
-        where = f"{compiled.name} on {target.name} {opt}"
-        raise LnncError("; ".join(faults), where, "shrink the layer that is named, or raise the budget")
+    findings = Findings(f"{compiled.name} on {target.name} {opt} is over budget")
+    for text in (_over_flash(profile, budgets), _over_ram(profile, budgets), _over_cycles(profile, budgets)):
+        if text:
+            findings.add(text)
+    findings.raise_if_any("shrink the layer that is named, or raise the budget")
     return profile
 
 
@@ -122,7 +122,10 @@ def _over_flash(profile: Profile, budgets: Budgets) -> str:
 
 def _over_ram(profile: Profile, budgets: Budgets) -> str:
     found, limit = profile.size.ram, budgets.ram
-    return "" if limit is None else _over("--max-ram", found, limit, "bytes", profile, lambda layer: layer.ram)
+    if limit is None:
+        return ""
+    text = _over("--max-ram", found, limit, "bytes", profile, lambda layer: layer.ram)
+    return text and f"{text} (the ports take {profile.size.ports:,})"
 
 
 def _over_cycles(profile: Profile, budgets: Budgets) -> str:
@@ -132,7 +135,7 @@ def _over_cycles(profile: Profile, budgets: Budgets) -> str:
     text = _over(
         "--max-cycles", found, budgets.cycles, "cycles", profile, lambda layer: layer.cost.cycles if layer.cost else 0
     )
-    return text and f"{text} (cycles are an estimate, +-{profile.target.error:.0%})"
+    return text and f"{text} (cycles are estimates, {band(profile.target.error)})"
 
 
 def _over(

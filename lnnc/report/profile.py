@@ -91,8 +91,8 @@ def _basis(step: StepCost, target: Target, board: Board) -> str:
     """What the cycle figures are."""
     return (
         f"Cycles are estimates of a model, not measured: {band(target.error)} without wait states, {band(board.error)} "
-        f"on the {board.name}\nwith the weights in flash, +{board.flash_wait} a load. "
-        f"Shown is the worst of {step.steps} steps: {step.inputs}."
+        f"on the\n{board.name} with the weights in flash, +{board.flash_wait} a load.\n"
+        f"The worst of {step.steps} steps: {step.inputs}."
     )
 
 

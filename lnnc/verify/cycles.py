@@ -21,6 +21,7 @@ from lnnc.errors import LnncError
 from lnnc.ir.graph import Array
 from lnnc.ir.program import Program
 from lnnc.kernels.fixed import Ints
+from lnnc.reference.quantio import to_raw
 from lnnc.targets import Target
 from lnnc.verify.cycle_rules import Instruction, block_cycles, decode, taken_cycles
 from lnnc.verify.emulate import M4Machine, input_file, package_env
@@ -216,7 +217,8 @@ def steady_records(program: Program, calibration: Array | None) -> tuple[list[Re
     wild = rng.integers(*INT16, size=(steps if stream else 1, n), endpoint=True)
     if stream:
         rows = _typical_stream(program, calibration if known else None, steps, rng)
-        words = f"{STEADY} steps after a warm-up of {program.warmup - 1} on {source}, the same on random numbers"
+        warm = f" after {program.warmup - 1} of warm-up" if program.warmup > 1 else ""
+        words = f"{STEADY}{warm} on {source}, {STEADY}{warm} on random numbers"
         return [*_played(program, rows, stream), *_played(program, wild, stream)], words
     rows = calibration_rows(program, calibration, TYPICAL, rng) if known else smooth_rows(program, TYPICAL, rng)
     words = f"{len(rows)} windows of {source}, one of random numbers"
@@ -227,8 +229,6 @@ def _typical_stream(program: Program, calibration: Array | None, steps: int, rng
     if calibration is None:
         return smooth_rows(program, program.input_size, rng, steps).T
     rows = calibration[0].reshape(-1, program.input_size)
-    from lnnc.reference.quantio import to_raw
-
     return np.resize(to_raw(rows, program.inputs), (steps, program.input_size))
 
 
