@@ -17,15 +17,16 @@ from lnnc.frontend.import_dlnet import read_state_dict
 from lnnc.frontend.layers import Net
 from lnnc.frontend.ncps_config import read_config, read_weights
 from lnnc.frontend.ncps_weights import Part
-from lnnc.frontend.network import SCALED, TIME_MAX, Network, network_checkpoint, with_weight_bits
+from lnnc.frontend.network import SCALED, TIME_MAX, TIME_MIN, Network, network_checkpoint, with_weight_bits
 from lnnc.frontend.parse import parse_checkpoint
-from lnnc.frontend.ports import Ports, port_specs, streams
+from lnnc.frontend.ports import Ports, plain, port_specs, streams
 from lnnc.frontend.storage import save_checkpoint
 from lnnc.ir.evaluate import evaluate
 from lnnc.ir.graph import Array, Linear
 from lnnc.passes import run_passes
-from lnnc.pipeline import compile_model, verify_model, write_files
+from lnnc.pipeline import check_generated_targets, compile_model, verify_model, write_files
 from lnnc.quantize.context import Options
+from lnnc.quantize.lower import check_cells
 from lnnc.tune import choose_weight_bits
 from lnnc.verify.check import Report
 
@@ -60,6 +61,7 @@ class Model:
             name: prefix of every public C name, by default the stem of `output`.
             options: fields of `lnnc.Options`.
         """
+        check_generated_targets(Path(output))
         stem = Path(output).stem
         compiled = compile_model(self.checkpoint, stem if name is None else name, Options(**options), stem)
         return write_files(compiled.files, output)
@@ -95,10 +97,11 @@ def from_torch(
     from lnnc.frontend.torch_modules import read_module, to_array
     from lnnc.frontend.torch_run import run_module
 
-    if weight_bits not in WIDTHS:
+    if shown(weight_bits) not in map(shown, WIDTHS):  # 8.0 and True are none of them
         raise LnncError(f"expected 8, 16 or 'auto', found {shown(weight_bits)}", "weight_bits")
-    if not is_number(timespan) or not 0 < timespan <= TIME_MAX:
-        raise LnncError(f"expected a number in (0, {TIME_MAX:g}], found {shown(timespan)}", "timespan")
+    timespan = plain(timespan)
+    if not is_number(timespan) or not TIME_MIN <= timespan <= TIME_MAX:
+        raise LnncError(f"expected a number of {TIME_MIN:g} ... {TIME_MAX:g}, found {shown(timespan)}", "timespan")
     example = streams(to_array(example_input), "example_input")
     data = example if calibration is None else streams(to_array(calibration), "calibration", example.shape[2])
     network, width = assemble(read_module(module, name), example.shape[2], timespan)
@@ -188,16 +191,20 @@ def compare(checkpoint: Checkpoint, example: Array, run: Callable[[Array], Array
     """
     spec = checkpoint.architecture.network
     assert spec is not None
-    tensors = evaluate(build_graph(checkpoint), example)
+    graph = build_graph(checkpoint)
+    with np.errstate(all="ignore"):  # what is not finite is refused below
+        tensors = evaluate(graph, example)
     result, scaled = (tensors[name].reshape(*example.shape[:2], -1) for name in (spec.result, SCALED))
     want = np.stack([run(stream) for stream in scaled])
     difference = float(np.abs(result - want).max())
     limit = TOLERANCE * max(1.0, float(np.abs(want).max()))
     if not difference <= limit:
+        check_cells(run_passes(graph), None, checkpoint.where)  # one that diverges says more
         raise LnncError(
             f"the network that was read differs from the module by {difference:.3g} (limit {limit:.1g})",
             checkpoint.where,
-            "has a module hooks, or weights set behind its back (load_state_dict(assign=True))? Else report it",
+            "give module.double() if it has half precision or is that sensitive to rounding; hooks, and weights set "
+            "behind its back (load_state_dict(assign=True)), are not seen; else report it",
         )
     return difference
 

@@ -37,14 +37,21 @@ def inspection(compiled: Compiled, measure: bool = False, optional: bool = False
         "ports": 2 * (program.input_size + program.output_size),
     }
     if compiled.checkpoint.architecture.network:
-        table["weight bits"] = {
-            op.src: compiled.weight_bits.get(op.src, 8) for op in compiled.optimized.ops if isinstance(op, Linear)
-        }
+        table["weight bits"] = _weight_bits(compiled)
         table["states"] = _states(compiled)
         table["warnings"] = list(compiled.lowered.warnings)
     if measure:
         table["measured"] = _measured(compiled, optional)
     return table
+
+
+def _weight_bits(compiled: Compiled) -> dict[str, int]:
+    """Width of the weights of each Linear layer: one for all where an option says so."""
+    layers = [op.src for op in compiled.optimized.ops if isinstance(op, Linear)]
+    given = compiled.options.weight_bits
+    if given in ("8", "16"):
+        return dict.fromkeys(layers, int(given))
+    return {layer: compiled.weight_bits.get(layer, 8) for layer in layers}
 
 
 def _states(compiled: Compiled) -> list[dict[str, Any]]:

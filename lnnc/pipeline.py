@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,19 +13,19 @@ from typing import Any
 import numpy as np
 
 from lnnc._version import __version__
-from lnnc.codegen.emit import Files, Identity, emit
+from lnnc.codegen.emit import Files, Identity, emit, read_manifest
 from lnnc.codegen.given import Given, first_other_line, read_given
 from lnnc.codegen.names import check_name
 from lnnc.errors import LnncError
 from lnnc.frontend.build import build_graph
 from lnnc.frontend.checkpoint import Checkpoint
-from lnnc.frontend.storage import load_checkpoint, write_together
+from lnnc.frontend.storage import check_target, load_checkpoint, write_together
 from lnnc.ir.graph import Array, Graph, Linear, Timed
 from lnnc.ir.program import Program
 from lnnc.passes import run_passes
 from lnnc.quantize.calibrate import Stats, calibrate, ranges_of_checkpoint, shaped
 from lnnc.quantize.context import Options
-from lnnc.quantize.lower import Lowered, lower
+from lnnc.quantize.lower import Lowered, check_cells, lower
 from lnnc.tune import choose_weight_bits
 from lnnc.verify.check import Report, check_model
 from lnnc.verify.emulate import find_m4
@@ -43,12 +44,14 @@ class Compiled:
     Attributes:
         name: prefix of every public C name.
         stem: name of the generated files without suffix.
+        wide: what "auto" chose when a file was generated, so that it need not be searched for again.
     """
 
     checkpoint: Checkpoint
     name: str
     options: Options
     stem: str
+    wide: tuple[str, ...] | None = None
 
     @cached_property
     def graph(self) -> Graph:
@@ -60,17 +63,23 @@ class Compiled:
 
     @cached_property
     def stats(self) -> dict[str, Stats]:
+        check_cells(self.optimized, self.options.runtime_dt, self.checkpoint.where)
         return calibrate(self.optimized, self.checkpoint, self.options.runtime_dt)
 
     @cached_property
     def lowered(self) -> Lowered:
-        return lower(self.optimized, self.stats, self.options, self.checkpoint.where, self.weight_bits)
+        lowered = lower(self.optimized, self.stats, self.options, self.checkpoint.where, self.weight_bits)
+        if self.options.runtime_dt is None or self.checkpoint.calibration is not None:
+            return lowered
+        doubt = f"the ranges of {self.checkpoint.where} were measured at the time {self.graph.time:g} between samples"
+        return replace(lowered, warnings=(*lowered.warnings, f"{doubt}: other times may saturate; keep its inputs"))
 
     @cached_property
     def weight_bits(self) -> Mapping[str, int]:
         """Layers whose weights have another width than 8 bits."""
         if self.options.weight_bits == "auto":
-            return choose_weight_bits(self.checkpoint, self.options).bits
+            found = choose_weight_bits(self.checkpoint, self.options).bits if self.wide is None else self.wide
+            return dict.fromkeys(found, 16)
         return with_time_layers(self.checkpoint.architecture.weight_bits, self.optimized)
 
     @property
@@ -80,8 +89,9 @@ class Compiled:
     @cached_property
     def files(self) -> Files:
         identity = Identity(
-            self.name, self.stem, self.checkpoint.digest(), asdict(self.options), summary(self.checkpoint)
-        )
+            self.name, self.stem, self.checkpoint.digest(), asdict(self.options), summary(self.checkpoint),
+            tuple(self.weight_bits) if self.options.weight_bits == "auto" else None,
+        )  # fmt: skip
         return emit(self.program, identity, make_golden(self.program))
 
 
@@ -136,6 +146,24 @@ def summary(checkpoint: Checkpoint) -> str:
     return f"{text}; {count} parameters{steps}"
 
 
+def check_generated_targets(source: Path) -> None:
+    """Refuse, before any work, to write where it cannot be done or over a file that lnnc did not generate.
+
+    Raises:
+        LnncError: not a .c, a name that no #include can hold, a folder that cannot be written, another's file.
+    """
+    if source.suffix != ".c":
+        raise LnncError(f"expected a name that ends in .c, found '{source}'", "--output", "-o lnn.c")
+    if not re.fullmatch(r"[A-Za-z0-9_. +-]+", source.stem):  # it stands between the quotes of an #include
+        expected = "expected a file name of ASCII letters, digits and _ . + -"
+        raise LnncError(f"{expected}, found {source.name!r}", "--output", "-o lnn.c")
+    for file in (source, source.with_suffix(".h"), source.with_name(f"{source.stem}_golden.h")):
+        target = check_target(file)
+        text = target.read_text(encoding="utf-8", errors="replace") if target.exists() else ""
+        if text.strip() and read_manifest(text) is None:
+            raise LnncError("exists, and lnnc did not generate it", str(file), "choose another name, or remove it")
+
+
 def write_files(files: Files, source: str | Path) -> tuple[Path, Path, Path]:
     """Write `<stem>.c`, `<stem>.h` and `<stem>_golden.h` beside each other, all of them or none.
 
@@ -186,7 +214,8 @@ def verify_model(
     given = None if source is None else read_given(source, checkpoint.digest(), {"name": name, **asked})
     chosen = given.options if given else Options(**asked)
     prefix = given.name if given else "lnn" if name is None else name
-    compiled = compile_model(checkpoint, prefix, chosen, given.stem if given else "")
+    compiled = plan_model(checkpoint, prefix, chosen, given.stem if given else "")
+    compiled = replace(compiled, wide=given.wide) if given else compiled
     c_text, h_text = (given.source, given.header) if given else (compiled.files.source, compiled.files.header)
     data = None if checkpoint.calibration is None else shaped(checkpoint, checkpoint.calibration)
     groups = make_groups(compiled.program, data, vectors, seed)

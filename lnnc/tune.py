@@ -84,8 +84,11 @@ def port_error(graph: Graph, got: Array, want: Array) -> float:
 
 def _search(layers: Sequence[str], error: Callable[[Sequence[str]], float], limit: float) -> Choice:
     none = error(())
-    if none <= limit or not layers:
+    if none <= limit:
         return Choice({}, none, (f"8-bit weights everywhere: mean output error {none:.3%}",))
+    if not layers:
+        why_not = "no layer has weights of 8 bits, so it is not the weights' error"
+        return Choice({}, none, (f"mean output error {none:.3%}, the limit is {limit:.1%}; {why_not}",))
     why = [f"8-bit weights alone: mean output error {none:.3%}, the limit is {limit:.1%}"]
     everywhere = error(layers)
     if everywhere > limit:

@@ -96,12 +96,21 @@ def _wide(net: Net, rng: np.random.Generator) -> None:
 
 
 def _plain(net: Net, rng: np.random.Generator) -> None:
-    """8-bit weights, all of them: a layer with its norm, an Elman cell, a CfC of few synapses."""
+    """8-bit weights: two samples held back, a layer with its norm, an Elman cell, a CfC of few synapses."""
+    _delays(net)
     linear_layer(net, "enter", dense(rng, 5, net.width))
     norm_layer(net, "norm", rng.uniform(0.5, 1.5, 5), rng.uniform(-0.2, 0.2, 5), 1e-5)
     activation_layer(net, "norm", "gelu")
     add_cell(net, rng, "elman", "elman", 4, False)
     cells.cfc(net, [("cfc", cfc_cell(rng, 4, 6, "default", 0.3, depth=0))])
+
+
+def _delays(net: Net) -> None:
+    """The sample with the two before it: the second state takes what the first one held."""
+    x, first, second = net.tensor, net.state("delay", "once", net.width), net.state("delay", "twice", net.width)
+    net.remember(first, x)
+    net.remember(second, first)
+    net.tensor = net.concat("delay", "held", (x, first, second))
 
 
 def ltc_cell_of(
@@ -128,8 +137,14 @@ TABLE: dict[str, tuple[Layers, dict[str, Any]]] = {
 FOR_AN_UNO = ("cfc", "ltc", "leaky", "timed", "open", "plain")  # "wide" needs more than its 2 KB of RAM
 
 
+def liquid_checkpoint(name: str) -> tuple[Checkpoint, Options]:
+    """One model of the table, and the options it is compiled with."""
+    layers, options = TABLE[name]
+    return network(layers, seed=40 + list(TABLE).index(name)), Options(**options)
+
+
 @functools.cache
 def liquid_model(name: str) -> Compiled:
-    """One model of the table."""
-    layers, options = TABLE[name]
-    return compile_model(network(layers, seed=40 + list(TABLE).index(name)), name, Options(**options))
+    """One model of the table, compiled under its own name."""
+    checkpoint, options = liquid_checkpoint(name)
+    return compile_model(checkpoint, name, options)

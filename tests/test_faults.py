@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,18 @@ from typing import Any
 import numpy as np
 import pytest
 from faults import BOTH, FAULTS, Fault, exactly
+from liquid import TABLE, liquid_checkpoint
+from liquid_faults import LIQUID_FAULTS
 from scalars import STATS
 
 from lnnc.codegen.c_text import rename
 from lnnc.errors import LnncError
 from lnnc.frontend.parse import parse_checkpoint
 from lnnc.kernels import KERNELS
-from lnnc.pipeline import Compiled, compile_model
+from lnnc.pipeline import Compiled, compile_model, plan_model
+from lnnc.quantize import lower_dense, lower_ltc, lower_state
 from lnnc.quantize.calibrate import shaped
+from lnnc.report.deviation import deviation
 from lnnc.verify.check import check_model
 from lnnc.verify.emulate import M4Machine
 from lnnc.verify.host import HostMachine
@@ -33,6 +38,8 @@ from lnnc.verify.vectors import Group, make_groups
 
 pytestmark = pytest.mark.needs("cc")
 QEMU = pytest.mark.needs("arm-none-eabi-gcc", "qemu-system-arm")
+EVERY = FAULTS + LIQUID_FAULTS
+MODES = (*BOTH, *TABLE)
 RECORDS = {**KERNELS, STATS.name: STATS}
 
 
@@ -102,6 +109,9 @@ def document(mode: str) -> dict[str, Any]:
 
 @cache
 def compiled(mode: str) -> Compiled:
+    if mode in TABLE:
+        checkpoint, options = liquid_checkpoint(mode)
+        return compile_model(checkpoint, "net", options)
     return compile_model(parse_checkpoint(document(mode), f"{mode}.pt"), "net")
 
 
@@ -145,7 +155,7 @@ def in_model(fault: Fault) -> Callable[[str], str]:
 
 
 def test_unmodified_text_passes(tmp_path: Path) -> None:
-    for mode in BOTH:
+    for mode in MODES:
         assert program_net(mode, str, HostMachine()) == ""
     every = tuple(RECORDS)
     found = kernel_net(every, runtime_text(every), HostMachine(), tmp_path)
@@ -153,11 +163,11 @@ def test_unmodified_text_passes(tmp_path: Path) -> None:
 
 
 def test_the_models_hold_every_kernel_that_a_fault_needs() -> None:
-    used = {call.kernel for mode in BOTH for call in compiled(mode).program.calls()}
-    assert {kernel for fault in FAULTS for kernel in fault.kernels} - used <= {"affine_s16", "affine_s32", STATS.name}
+    used = {call.kernel for mode in MODES for call in compiled(mode).program.calls()}
+    assert {kernel for fault in EVERY for kernel in fault.kernels} - used <= {"affine_s16", "affine_s32", STATS.name}
 
 
-@pytest.mark.parametrize("fault", [f for f in FAULTS if f.kernels], ids=lambda f: f.name)
+@pytest.mark.parametrize("fault", [f for f in EVERY if f.kernels], ids=lambda f: f.name)
 def test_kernel_net_catches(fault: Fault, tmp_path: Path) -> None:
     text = apply(fault, runtime_text(fault.kernels))
     found = kernel_net(fault.kernels, text, HostMachine(), tmp_path)
@@ -167,7 +177,7 @@ def test_kernel_net_catches(fault: Fault, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "mode"),
-    [pytest.param(f, mode, id=f"{f.name}, {mode}") for f in FAULTS for mode in f.modes],
+    [pytest.param(f, mode, id=f"{f.name}, {mode}") for f in EVERY for mode in f.modes],
 )
 def test_program_net_catches_and_names_the_layer(fault: Fault, mode: str) -> None:
     report = program_net(mode, in_model(fault), HostMachine())
@@ -180,6 +190,53 @@ def test_a_fault_that_changes_nothing_is_no_fault() -> None:
         apply(Fault("gone", "no such text", ""), runtime_text(("copy_s16",)))
     with pytest.raises(AssertionError):
         apply(Fault("same", exactly("out[i] = x[i];"), "out[i] = x[i];"), runtime_text(("copy_s16",)))
+
+
+# ---- faults of the compiler itself: C and reference agree, but not with the trained network ------
+
+
+def replaced(fault: str) -> tuple[Any, str, Any]:
+    """(module, name, what stands there instead)."""
+    pack, leaks, sums = lower_dense.pack, lower_ltc.leaks_of, lower_ltc._sum
+
+    def shifted(weight: Any) -> Any:
+        count, column, packed = pack(weight)
+        return count, (column + 1) % weight.shape[1], packed
+
+    def turned(op: Any, cell: Any) -> Any:
+        found = leaks(op, cell)
+        return replace(found, start=found.start * np.array([1, -1]))
+
+    def silent(low: Any, op: Any, kind: str, *rest: Any) -> Any:
+        return rest[-1] if kind == "sensory" else sums(low, op, kind, *rest)
+
+    faults = {
+        "set aside": (lower_state, "_set_aside", lambda low, state: low.names[state.next]),
+        "columns": (lower_dense, "pack", shifted),
+        "leak current": (lower_ltc, "leaks_of", turned),
+        "sensory": (lower_ltc, "_sum", silent),
+    }
+    return faults[fault]
+
+
+def deviation_net(mode: str) -> float:
+    """Mean error of the outputs against the trained network, as a part of the largest output."""
+    checkpoint, options = liquid_checkpoint(mode)
+    assert checkpoint.calibration is not None
+    made = plan_model(checkpoint, "net", options)
+    return deviation(made.lowered, made.graph, shaped(checkpoint, checkpoint.calibration)).outputs.mean
+
+
+@pytest.mark.parametrize(("fault", "mode"), [
+    ("set aside", "plain"), ("columns", "cfc"), ("leak current", "ltc"), ("sensory", "ltc"),
+])  # fmt: skip
+def test_the_deviation_net_catches_the_compilers_own_faults(
+    fault: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = deviation_net(mode)
+    monkeypatch.setattr(*replaced(fault))
+    wrong = deviation_net(mode)
+    assert right < 0.005 and wrong > max(5 * right, 0.005), (right, wrong)
 
 
 # ---- faults that only a sanitizer or a strict processor sees ------------------------------------

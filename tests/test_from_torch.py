@@ -23,6 +23,7 @@ from lnnc.frontend.torch_run import run_module
 from lnnc.ir.evaluate import evaluate
 from lnnc.ir.graph import Array, Gather, Ltc
 from lnnc.ir.verify import verify_graph
+from lnnc.tune import choose_weight_bits
 
 LIMIT = 1e-5  # the issue's; LTC leaves out ncps' epsilon, the others agree to 1e-14
 
@@ -336,6 +337,10 @@ def test_a_module_that_computes_something_else_is_refused_with_the_number() -> N
         ({"calibration": np.full((4, 3), np.nan)}, "NaN"),
         ({"calibration": np.zeros(5)}, "expected (T, features)"),
         ({"calibration": [["a"]]}, "calibration"),
+        ({"calibration": [[1.0, 2.0], [1.0]]}, "expected numbers"),
+        ({"weight_bits": np.array([8, 16])}, "expected 8, 16 or 'auto'"),
+        ({"weight_bits": 8.0}, "expected 8, 16 or 'auto'"),
+        ({"inputs": [{"name": "a", "range": [-9, 9]}, {"name": "b", "size": 0}]}, "[1].size"),
     ],
 )
 def test_bad_arguments_are_refused(options: dict[str, Any], words: str) -> None:
@@ -351,3 +356,42 @@ def test_a_network_that_remembers_nothing_is_one_too() -> None:
     assert model.difference <= 1e-5
     (report,) = model.verify(on=("host",))
     assert report.passed, report.difference
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    example = np.random.default_rng(0).normal(size=(60, 3))
+    port = {"size": np.int64(3), "scale": np.float32(2.0), "range": np.array([-8.0, 8.0])}
+    model = lnnc.from_torch(CfC(3, 4), example, timespan=np.float32(0.5), inputs=port)
+    assert model.checkpoint.inputs[0].range == (-8.0, 8.0)
+
+
+def test_a_module_that_diverges_is_told_its_neuron_and_its_longest_time() -> None:
+    with pytest.raises(LnncError, match="neuron") as error:
+        lnnc.from_torch(lnnc.Liquid(3, 4), np.random.default_rng(0).normal(size=(400, 3)), timespan=50.0)
+    assert "keep the time between samples below" in str(error.value)
+
+
+def test_half_precision_is_told_to_be_doubled() -> None:
+    torch.manual_seed(0)
+    example = np.random.default_rng(0).normal(size=(100, 3))
+    with pytest.raises(LnncError, match=r"module\.double\(\)"):
+        lnnc.from_torch(CfC(3, 9).bfloat16(), example)
+    assert lnnc.from_torch(CfC(3, 9).bfloat16().double(), example).difference <= LIMIT
+
+
+def test_an_error_that_no_width_mends_is_not_praised() -> None:
+    torch.manual_seed(0)
+    model = lnnc.from_torch(LTC(3, AutoNCP(8, 2)), np.random.default_rng(0).normal(size=(60, 3)))
+    choice = choose_weight_bits(model.checkpoint, limit=1e-9)
+    assert not choice.bits
+    assert "the limit is" in choice.why[-1]
+
+
+def test_compile_keeps_files_that_are_not_its_own(tmp_path: Path) -> None:
+    model = lnnc.from_torch(nn.Linear(3, 2), np.random.default_rng(0).normal(size=(60, 3)))
+    (tmp_path / "main.c").write_text("int mine;\n")
+    for name, words in (("main.c", "did not generate"), ("m.h", "ends in .c"), ("m\xf6.c", "ASCII")):
+        with pytest.raises(LnncError, match=words):
+            model.compile(tmp_path / name, "net")
+    assert [file.name for file in tmp_path.iterdir()] == ["main.c"]
+    assert (tmp_path / "main.c").read_text() == "int mine;\n"

@@ -12,6 +12,7 @@ import onnx
 import onnx_steps as steps
 import pytest
 import torch
+from ncps.torch import LTC, CfC
 from ncps.torch.cfc_cell import CfCCell
 from ncps.torch.ltc_cell import LTCCell
 from ncps.wirings import AutoNCP, FullyConnected
@@ -20,6 +21,7 @@ from onnx import TensorProto, helper
 from onnx_graphs import GRAPHS
 from small import lnnc
 
+from lnnc.convert import from_torch
 from lnnc.errors import LnncError
 from lnnc.frontend.build import build_graph
 from lnnc.frontend.onnx_check import graph_of, run_graph
@@ -190,6 +192,15 @@ def test_dlnet_models_go_out_and_come_back(mode: str, tmp_path: Path) -> None:
         save_onnx(exported, tmp_path / "step.onnx")
         imported = import_onnx(tmp_path / "step.onnx")
         assert imported.features == graph.input_size
+
+
+@pytest.mark.parametrize("module", [CfC(3, 5), CfC(3, AutoNCP(8, 2), mixed_memory=True), LTC(3, AutoNCP(8, 2))])
+def test_a_network_from_torch_is_exported_and_read_again(module: Any, tmp_path: Path) -> None:
+    graph = build_graph(from_torch(module, streams(3)).checkpoint)
+    exported = export_onnx(graph, "module")
+    assert exported.difference <= CLOSE
+    save_onnx(exported, tmp_path / "step.onnx")
+    back_again(graph, import_onnx(tmp_path / "step.onnx"), exported.warmup)
 
 
 def test_the_command_line_imports_compiles_and_exports(tmp_path: Path) -> None:

@@ -621,7 +621,7 @@ FAULTS = {
     "load looks at no range": (r"if \(!toy_state_allows\(i, toy_get_bytes\(from, toy_state_width\(i\)\)\)\)", "if (0)"),
     "range too wide by one": (r"q <= 20000;", "q <= 20001;"),
     "range too narrow by one": (r"q >= -20000", "q >= -19999"),
-    "members exchanged": (r"return state->late\[i\];", "return state->late[4 - i];"),
+    "members exchanged": (r"return \*\(state->late \+ i\);", "return *(state->late + 4 - i);"),
     "digest of another model": (r"(_save_head\[25\][^}]*)0x(\w\w)\n\}", r"\1(0x\2 ^ 1)\n}"),
     "save writes too much": (r"toy_put_bytes\(to, toy_crc32\(buffer, TOY_SAVE_BYTES - 4\), 4\);",
                              "*toy_put_bytes(to, toy_crc32(buffer, TOY_SAVE_BYTES - 4), 4) = 0;"),

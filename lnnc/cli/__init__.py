@@ -39,12 +39,13 @@ def cli() -> None:
 
     \b
     lnnc demo                                        the bundled battery model, compiled and verified
-    lnnc import dlnet weights.pth ... -o student.pt  a state_dict becomes a checkpoint
+    lnnc import ncps weights.pth --config cell.json  a state_dict (ncps, dlnet) or a step (onnx) becomes a checkpoint
     lnnc compile student.pt -o soh.c                 a checkpoint becomes soh.c and soh.h
     lnnc verify student.pt soh.c --on host,m4        every byte against the reference
     lnnc run student.pt --data X.npz --engine m4 -o Y.npz
     lnnc inspect student.pt                          layers, ranges, scales, sizes
     lnnc profile student.pt                          cycles, time, energy, flash, RAM, stack on a Cortex-M4
+    lnnc export onnx student.pt -o step.onnx         one step, for other tools
     lnnc doctor                                      which tools are here, and how to get the others
 
     Exit codes: 0 ok, 1 verification failed, 2 bad input or usage.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lnnc.cli.model import check_generated_targets, report_verification
+from lnnc.cli.model import report_verification
 from lnnc.cli.options import split_targets
 from lnnc.cli.terminal import say, waiting
 from lnnc.errors import LnncError
@@ -34,7 +34,7 @@ def demo(ctx: click.Context, folder: str, targets: str | None) -> None:
     from lnnc.codegen.emit import avr_refusal
     from lnnc.frontend.storage import load_checkpoint
     from lnnc.inspection import inspection
-    from lnnc.pipeline import compile_model, verify_model, write_files
+    from lnnc.pipeline import check_generated_targets, compile_model, verify_model, write_files
     from lnnc.report.render import layers_text
     from lnnc.resources import example_path
 

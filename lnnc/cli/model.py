@@ -46,7 +46,7 @@ def compile_command(
 
     from lnnc.frontend.storage import load_checkpoint
     from lnnc.inspection import describe_stage
-    from lnnc.pipeline import plan_model, write_files
+    from lnnc.pipeline import check_generated_targets, plan_model, write_files
 
     if stop_after and any(budgets.values()):
         raise LnncError("it stops before there is code to measure", "--stop-after", "leave out the budgets")
@@ -80,25 +80,6 @@ def _keep_to(compiled: Any, budgets: dict[str, Any], target: str, opt: str) -> N
 
     with waiting("checking the budgets"):
         check_budgets(compiled, Budgets(**budgets), find_target(target), opt)
-
-
-def check_generated_targets(source: Any) -> None:
-    """Refuse, before any work, to write where it cannot be done or over a file that lnnc did not generate."""
-    import re
-
-    from lnnc.codegen.emit import read_manifest
-    from lnnc.frontend.storage import check_target
-
-    if source.suffix != ".c":
-        raise LnncError(f"expected a name that ends in .c, found '{source}'", "--output", "-o lnn.c")
-    if not re.fullmatch(r"[A-Za-z0-9_. +-]+", source.stem):  # it stands between the quotes of an #include
-        expected = "expected a file name of ASCII letters, digits and _ . + -"
-        raise LnncError(f"{expected}, found {source.name!r}", "--output", "-o lnn.c")
-    for file in (source, source.with_suffix(".h"), source.with_name(f"{source.stem}_golden.h")):
-        target = check_target(file)
-        text = target.read_text(encoding="utf-8", errors="replace") if target.exists() else ""
-        if text.strip() and read_manifest(text) is None:
-            raise LnncError("exists, and lnnc did not generate it", str(file), "choose another name, or remove it")
 
 
 def _name_from(path: Any, stop_after: str | None) -> str:
@@ -243,6 +224,8 @@ def inspect(model: str, name: str | None, given: dict[str, Any], measure: bool, 
     say(f"{table['model']}\nsha256 {table['digest']}\narithmetic {table['arithmetic']}, {chosen}\n")
     say(render.layers_text(table["layers"]) + "\n")
     say(render.program_text(compiled.program))
+    if wide := [layer for layer, bits in table.get("weight bits", {}).items() if bits == 16]:
+        say(f"16-bit weights: {', '.join(wide)}")
     if table.get("states"):
         say("\n" + render.states_text(table["states"]))
     warn(compiled.lowered.warnings)

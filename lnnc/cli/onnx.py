@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from lnnc.cli.options import span
+from lnnc.cli.options import import_options
 from lnnc.cli.terminal import say
 from lnnc.cli.weights import import_group
 from lnnc.errors import Findings, LnncError
@@ -21,26 +21,12 @@ from lnnc.errors import Findings, LnncError
               help="An output to deliver; by default all that are no next state.")  # fmt: skip
 @click.option("--fix", "fixed", multiple=True, metavar="IN=VALUE",
               help="Hold an input at a constant, such as the time between samples.")  # fmt: skip
-@click.option(
-    "--calibration", help=".npz or .npy with typical inputs in real units: (T, features) or (N, T, features)."
-)
-@click.option("--weight-bits", type=click.Choice(["8", "16", "auto"]), default="auto", show_default=True,
-              help="Width of the weights; auto: the fewest 16-bit layers that keep the outputs close.")  # fmt: skip
-@click.option("--keep", type=click.Choice(["inputs", "ranges"]), default="inputs", show_default=True,
-              help="Store the calibration inputs, or only the range of every tensor.")  # fmt: skip
-@click.option("--in-port", help="Name of the input values (default: their name in the file).")
-@click.option("--in-unit", help="Their unit (default: 1).")
-@click.option("--in-range", callback=span, help="Their declared range LOW:HIGH (default: by the calibration).")
-@click.option("--out-port", help="Name of the output values (default: their name in the file).")
-@click.option("--out-unit", help="Their unit (default: 1).")
-@click.option("--out-range", callback=span, help="Their declared range LOW:HIGH (default: by the calibration).")
 @click.option("--ports", help="JSON file with lists 'inputs' and 'outputs' of ports, for several units or scalers.")
-@click.option("-o", "--output", help="The .pt or .safetensors to write.")
+@import_options
 def import_onnx_command(
-    model: str, states: tuple[str, ...], results: tuple[str, ...], fixed: tuple[str, ...], calibration: str | None,
-    weight_bits: str, keep: str, in_port: str | None, in_unit: str | None, in_range: tuple[float, float] | None,
-    out_port: str | None, out_unit: str | None, out_range: tuple[float, float] | None, ports: str | None,
-    output: str | None,
+    model: str, states: tuple[str, ...], results: tuple[str, ...], fixed: tuple[str, ...], ports: str | None,
+    calibration: str | None, weight_bits: str | int, keep: str, inputs: dict[str, Any] | None,
+    outputs: dict[str, Any] | None, output: str | None,
 ) -> None:  # fmt: skip
     """Import one step of a network, (x, h, ...) -> (y, h', ...), from an ONNX file.
 
@@ -57,7 +43,7 @@ def import_onnx_command(
 
     if output is not None:
         check_checkpoint_target(output, model, calibration)
-    declared = _declared(ports, (in_port, in_unit, in_range), (out_port, out_unit, out_range))
+    declared = _declared(ports, inputs, outputs)
     data = _Calibration(calibration, declared[0])
     imported = import_onnx(
         model, states=dict(_pairs(states, "--state", "h=h_next")), results=results, samples=data.scaled,
@@ -65,9 +51,8 @@ def import_onnx_command(
     )  # fmt: skip
     _ask(calibration, output)
     assert output is not None and data.real is not None
-    inputs, outputs = _ports(imported, declared)
-    checkpoint = make_checkpoint(imported.network, model, inputs, outputs, data.real, {})
-    made = with_bits(Model(checkpoint), weight_bits if weight_bits == "auto" else int(weight_bits))
+    checkpoint = make_checkpoint(imported.network, model, *_ports(imported, declared), data.real, {})
+    made = with_bits(Model(checkpoint), weight_bits)
     saved = with_ranges(made.checkpoint) if keep == "ranges" else made.checkpoint
     save_checkpoint(saved, output)
     say(f"{output}: {summary(saved)}, sha256 {saved.digest()[:16]}...")
@@ -126,17 +111,15 @@ def _number(text: str) -> float:
         raise LnncError(f"expected a number, found {text!r}", "--fix", "--fix T=1.0") from None
 
 
-def _declared(path: str | None, given_in: tuple[Any, ...], given_out: tuple[Any, ...]) -> tuple[Any, Any]:
+def _declared(path: str | None, inputs: Any, outputs: Any) -> tuple[Any, Any]:
     """Ports of a JSON file, or of options; None where nothing was said."""
-    said = [{k: v for k, v in zip(("name", "unit", "range"), g, strict=True) if v is not None} or None
-            for g in (given_in, given_out)]  # fmt: skip
     if path is None:
-        return said[0], said[1]
+        return inputs, outputs
     import json
 
     from lnnc.frontend.storage import readable
 
-    if any(said):
+    if inputs or outputs:
         raise LnncError("the ports stand in a file, and are given as options too", "--ports", "give one of both")
     try:
         table = json.loads(readable(path, "give a JSON file").read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+PORT_OPTIONS = ("port", "unit", "range")
 ARITHMETIC_OPTIONS = ("activations", "input_frac", "output_frac", "weight_bits", "runtime_dt")
 
 
@@ -138,3 +139,44 @@ def fraction(_: click.Context, __: click.Parameter, value: str | None) -> float 
         return float(top) / (float(bottom) if slash else 1.0)
     except (ValueError, ZeroDivisionError):
         raise click.BadParameter(f"expected a number or a fraction such as 1/9, found {value!r}") from None
+
+
+def import_options(command: F) -> F:
+    """What every import of a network for streams asks; the command gets what was said of `inputs` and `outputs`."""
+    options = (
+        click.option(
+            "--calibration", help=".npz or .npy with typical inputs in real units: (T, features) or (N, T, features)."
+        ),
+        click.option(
+            "--weight-bits", type=click.Choice(["8", "16", "auto"]), default="auto", show_default=True,
+            help="Width of the weights; auto: the fewest 16-bit layers that keep the outputs close.",
+        ),
+        click.option(
+            "--keep", type=click.Choice(["inputs", "ranges"]), default="inputs", show_default=True,
+            help="Store the calibration inputs, or only the range of every tensor.",
+        ),
+        click.option("--in-port", help="Name of the input values (default: as in the file, else x)."),
+        click.option("--in-unit", help="Their unit (default: 1)."),
+        click.option("--in-range", callback=span, help="Their declared range LOW:HIGH (default: by the calibration)."),
+        click.option("--out-port", help="Name of the output values (default: as in the file, else y)."),
+        click.option("--out-unit", help="Their unit (default: 1)."),
+        click.option("--out-range", callback=span, help="Their declared range LOW:HIGH (default: by the calibration)."),
+        click.option("-o", "--output", help="The .pt or .safetensors to write."),
+    )  # fmt: skip
+
+    @wraps(command)
+    def call(*args: Any, weight_bits: str, **rest: Any) -> Any:
+        inputs, outputs = (_port(*(rest.pop(f"{end}_{key}") for key in PORT_OPTIONS)) for end in ("in", "out"))
+        bits = weight_bits if weight_bits == "auto" else int(weight_bits)
+        return command(*args, inputs=inputs, outputs=outputs, weight_bits=bits, **rest)
+
+    wrapped: Any = call
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
+def _port(name: str | None, unit: str | None, limits: tuple[float, float] | None) -> dict[str, Any] | None:
+    """What was said of a port; None where nothing was."""
+    given = {"name": name, "unit": unit, "range": limits}
+    return {key: value for key, value in given.items() if value is not None} or None

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from lnnc.cli.options import fraction, span
+from lnnc.cli.options import fraction, import_options, span
 from lnnc.cli.terminal import say
 from lnnc.errors import LnncError
 
@@ -72,24 +72,10 @@ def import_dlnet_command(
 @import_group.command("ncps")
 @click.argument("weights")
 @click.option("--config", help="JSON file with what the weights do not tell; without it every question is listed.")
-@click.option(
-    "--calibration", help=".npz or .npy with typical inputs in real units: (T, features) or (N, T, features)."
-)
-@click.option("--weight-bits", type=click.Choice(["8", "16", "auto"]), default="auto", show_default=True,
-              help="Width of the weights; auto: the fewest 16-bit layers that keep the outputs close.")  # fmt: skip
-@click.option("--keep", type=click.Choice(["inputs", "ranges"]), default="inputs", show_default=True,
-              help="Store the calibration inputs, or only the range of every tensor.")  # fmt: skip
-@click.option("--in-port", help="Name of the input values (default: x).")
-@click.option("--in-unit", help="Their unit (default: 1).")
-@click.option("--in-range", callback=span, help="Their declared range LOW:HIGH (default: by the calibration).")
-@click.option("--out-port", help="Name of the output values (default: y).")
-@click.option("--out-unit", help="Their unit (default: 1).")
-@click.option("--out-range", callback=span, help="Their declared range LOW:HIGH (default: by the calibration).")
-@click.option("-o", "--output", help="The .pt or .safetensors to write.")
+@import_options
 def import_ncps_command(
-    weights: str, config: str | None, calibration: str | None, weight_bits: str, keep: str, in_port: str | None,
-    in_unit: str | None, in_range: tuple[float, float] | None, out_port: str | None, out_unit: str | None,
-    out_range: tuple[float, float] | None, output: str | None,
+    weights: str, config: str | None, calibration: str | None, weight_bits: str | int, keep: str,
+    inputs: dict[str, Any] | None, outputs: dict[str, Any] | None, output: str | None,
 ) -> None:  # fmt: skip
     """Import an ncps state_dict (CfC or LTC, wired or not, with or without mixed memory).
 
@@ -112,8 +98,7 @@ def import_ncps_command(
         check_checkpoint_target(output, weights, calibration)
         check_not_same(output, config or "", "the configuration")
     model = import_ncps(
-        weights, config, output=output, weight_bits=weight_bits if weight_bits == "auto" else int(weight_bits),
-        inputs=_port(in_port, in_unit, in_range), outputs=_port(out_port, out_unit, out_range),
+        weights, config, output=output, weight_bits=weight_bits, inputs=inputs, outputs=outputs,
         calibration=None if calibration is None else lambda: load_array(calibration),
     )  # fmt: skip
     assert output is not None
@@ -122,9 +107,3 @@ def import_ncps_command(
     say(f"{output}: {summary(checkpoint)}, sha256 {checkpoint.digest()[:16]}...")
     for line in model.report:
         say(line)
-
-
-def _port(name: str | None, unit: str | None, limits: tuple[float, float] | None) -> dict[str, Any] | None:
-    """What was said of a port; None where nothing was."""
-    given = {"name": name, "unit": unit, "range": limits}
-    return {key: value for key, value in given.items() if value is not None} or None

@@ -31,6 +31,8 @@ class Identity:
         digest: SHA-256 of the model.
         options: every option that changed the arithmetic, as JSON types.
         summary: the network in one line.
+        wide: the layers that "auto" gave 16-bit weights, None where they were not searched for: another machine's
+            float arithmetic might just decide otherwise.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Identity:
     digest: str
     options: dict[str, Any]
     summary: str
+    wide: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +95,8 @@ def manifest(identity: Identity) -> str:
         "lnnc": __version__, "arithmetic": ARITHMETIC, "name": identity.name, "model": identity.digest,
         "options": identity.options,
     }  # fmt: skip
+    if identity.wide is not None:
+        table["wide"] = list(identity.wide)
     return MANIFEST + json.dumps(table, sort_keys=True)
 
 

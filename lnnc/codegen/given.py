@@ -30,6 +30,7 @@ class Given:
     version: str
     name: str
     options: Options
+    wide: tuple[str, ...] | None = None
 
 
 def read_given(source: str | Path, digest: str, asked: Mapping[str, Any]) -> Given:
@@ -54,7 +55,7 @@ def read_given(source: str | Path, digest: str, asked: Mapping[str, Any]) -> Giv
     header = path.with_suffix(".h")
     if not header.is_file():
         raise LnncError(f"its header '{header.name}' is not beside it", str(path), "keep the pair together")
-    name, options = _carried(manifest, str(path))
+    name, options, wide = _carried(manifest, str(path))
     _check_asked({"name": name, **asdict(options)}, asked, str(path))
     golden = path.with_name(f"{path.stem}_golden.h")
     return Given(
@@ -65,6 +66,7 @@ def read_given(source: str | Path, digest: str, asked: Mapping[str, Any]) -> Giv
         str(manifest.get("lnnc")),
         name,
         options,
+        wide,
     )
 
 
@@ -98,13 +100,14 @@ def _check_origin(manifest: Mapping[str, Any], digest: str, where: str) -> None:
         raise LnncError(f"arithmetic {manifest.get('arithmetic')}, this lnnc has {ARITHMETIC}", where, _AGAIN)
 
 
-def _carried(manifest: Mapping[str, Any], where: str) -> tuple[str, Options]:
+def _carried(manifest: Mapping[str, Any], where: str) -> tuple[str, Options, tuple[str, ...] | None]:
     try:
         if not isinstance(manifest["name"], str):
             raise TypeError(f"name {manifest['name']!r}")
         options: dict[str, Any] = dict(manifest["options"])
         options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-        return check_name(manifest["name"]), Options(**options)
+        wide = manifest.get("wide")
+        return check_name(manifest["name"]), Options(**options), None if wide is None else tuple(map(str, wide))
     except (KeyError, TypeError, ValueError, LnncError) as error:
         raise LnncError(f"its manifest is damaged ({error})", where, _AGAIN) from error
 

@@ -55,14 +55,27 @@ def head(program: Program, model: bytes) -> list[str]:
     return [", ".join(f"0x{byte:02X}" for byte in row) for row in rows]
 
 
-def _chain(program: Program, lines: list[tuple[str, str]]) -> list[str]:
-    """(statement, index expression) of each member as a chain of ifs over i."""
+def _places(program: Program) -> list[str]:
+    """Number i of the state as an element of each member.
+
+    Where there are several, *(member + i) and not member[i]: GCC 12 takes a[i] and b[i - 4], members of one type
+    behind each other, for one expression, a[i], and then warns that i leaves a, or even counts on it that it does not.
+    """
+    members, ends = states(program), [0]
+    for buffer in members:
+        ends.append(ends[-1] + buffer.size)
+    if len(members) == 1:
+        return [f"state->{members[0].name}[i]"]
+    indices = [f"(i - {start})" if start else "i" for start in ends]
+    return [f"*(state->{buffer.name} + {index})" for buffer, index in zip(members, indices, strict=False)]
+
+
+def _chain(program: Program, statements: list[str]) -> list[str]:
+    """The statement of each member as a chain of ifs over i."""
     text, end = [], 0
     members = states(program)
-    for buffer, (before, after) in zip(members, lines, strict=True):
-        index = f"i - {end}" if end else "i"
+    for buffer, statement in zip(members, statements, strict=True):
         end += buffer.size
-        statement = f"{before}{index}{after}" if before.endswith("[") else before
         if buffer is members[-1]:
             text.append(f"    {statement}")
         else:
@@ -72,22 +85,20 @@ def _chain(program: Program, lines: list[tuple[str, str]]) -> list[str]:
 
 def at_lines(program: Program) -> list[str]:
     """Body of the function that gives number i of the state."""
-    return _chain(program, [(f"return state->{b.name}[", "];") for b in states(program)])
+    return _chain(program, [f"return {place};" for place in _places(program)])
 
 
 def put_lines(program: Program) -> list[str]:
     """Body of the function that sets number i of the state."""
     text, end = [], 0
     members = states(program)
-    for buffer in members:
-        index = f"i - {end}" if end else "i"
+    for buffer, place in zip(members, _places(program), strict=True):
         cast = "" if buffer.dtype == "int32" else f"({C_TYPES[buffer.dtype]})"
-        statement = f"state->{buffer.name}[{index}] = {cast}q;"
         if end:
             text.append("    else" if buffer is members[-1] else f"    else if (i < {end + buffer.size})")
         elif buffer is not members[-1]:
             text.append(f"    if (i < {buffer.size})")
-        text.append(f"    {'    ' * (len(members) > 1)}{statement}")
+        text.append(f"    {'    ' * (len(members) > 1)}{place} = {cast}q;")
         end += buffer.size
     return text
 
@@ -97,7 +108,7 @@ def allows_lines(program: Program) -> list[str]:
     one = ["    (void)i;"] if len(states(program)) == 1 else []
     found = [_within(b) for b in states(program)]
     free = ["    (void)q;"] if not any("q" in text for text in found) else []
-    return [*one, *free, *_chain(program, [(f"return {text};", "") for text in found])]
+    return [*one, *free, *_chain(program, [f"return {text};" for text in found])]
 
 
 def _within(buffer: Buffer) -> str:

@@ -31,7 +31,7 @@ from lnnc.ir.verify import op_faults, verify_graph
 
 SCALED, OUTPUT = "scaled", "output"  # the network's input; the result in real units
 OPS_MAX = 4096
-TIME_MAX = 1e6
+TIME_MIN, TIME_MAX = 1e-9, 1e6  # of the constant T
 KINDS: dict[str, type[Any]] = {
     kind.__name__.lower(): kind
     for kind in (
@@ -117,8 +117,8 @@ def parse_network(table: Mapping[str, Any], found: Findings) -> Architecture:
         found.add(f'{label}.mode: a network is a "stream", found {shown(table["mode"])}')
     result = get(table, "result", str, label, found)
     time = float(get(table, "time", float, label, found))
-    if not 0 < time <= TIME_MAX:
-        found.add(f"{label}.time: expected a time step in (0, {TIME_MAX:g}], found {time}")
+    if not TIME_MIN <= time <= TIME_MAX:
+        found.add(f"{label}.time: expected a time step of {TIME_MIN:g} ... {TIME_MAX:g}, found {time}")
     ops = table.get("ops")
     if not isinstance(ops, list | tuple) or not 1 <= len(ops) <= OPS_MAX:
         found.add(f"{label}.ops: expected a list of 1 ... {OPS_MAX} ops, found {shown(ops)}")
@@ -252,7 +252,7 @@ def _check_wiring(graph: Graph, found: Findings) -> None:
     sizes = {INPUT: graph.input_size}
     names: dict[str, str] = {}
     for op in graph.ops:
-        missing = [name for name in g.reads(op) if name not in sizes]
+        missing = [name for name in g.reads(op) if name not in sizes or (name == INPUT and op.out != SCALED)]
         if missing:
             found.add(f"op '{op.out}' reads {', '.join(map(repr, missing))}, which no op above it defines")
             return
@@ -273,7 +273,9 @@ def _check_wiring(graph: Graph, found: Findings) -> None:
 
 def _check_ends(graph: Graph, sizes: Mapping[str, int], found: Findings) -> None:
     for state in graph.states:
-        if sizes.get(state.next) != state.size:
+        if state.next in (INPUT, OUTPUT):
+            found.add(f"state '{state.out}': its next value is the port '{state.next}'; expected the result of an op")
+        elif sizes.get(state.next) != state.size:
             have = sizes.get(state.next)
             found.add(f"state '{state.out}': {state.size} values, but its next value '{state.next}' has {have}")
     if sizes[graph.result] != graph.output_size:

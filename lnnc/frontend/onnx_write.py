@@ -61,6 +61,13 @@ class Writer:
         self._taken.add(found)
         return found
 
+    def state(self, hint: str, size: int) -> str:
+        """Add a state input; the name of its next value is taken with it."""
+        name = self.name(hint)
+        self._taken.add(f"{name}{NEXT}")
+        self.states[name] = size
+        return name
+
     def const(self, value: Any, hint: str = "c") -> str:
         array = np.asarray(value)
         name = self.name(hint)
@@ -99,8 +106,7 @@ def _window(w: Writer, op: Window) -> str:
     if op.length == 1:
         return w.names[op.x]
     size, features = w.sizes[op.out], w.sizes[op.x]
-    name = w.name(op.out)
-    w.states[name] = size
+    name = w.state(op.out, size)
     kept = w.node("Slice", name, np.array([features]), np.array([size]), np.array([1]), hint=f"{op.out}.kept")
     moved = w.node("Concat", kept, w.names[op.x], hint=f"{op.out}.moved", axis=1)
     end(w, moved, f"{name}{NEXT}")
@@ -108,9 +114,7 @@ def _window(w: Writer, op: Window) -> str:
 
 
 def _state(w: Writer, op: State) -> str:
-    name = w.name(op.out)
-    w.states[name] = op.size
-    return name
+    return w.state(op.out, op.size)
 
 
 def _linear(w: Writer, op: Linear) -> str:

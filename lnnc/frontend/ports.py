@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
 from lnnc.errors import Findings, LnncError
 from lnnc.frontend.checkpoint import PortSpec
 from lnnc.frontend.fields import finite, interval, is_number, shown, unknown_keys
@@ -42,7 +44,11 @@ def port_specs(given: Ports, name: str, width: int, label: str) -> tuple[PortSpe
     """
     items: list[Any] = list(given) if isinstance(given, list | tuple) else [{} if given is None else given]
     found = Findings(label)
-    specs = [item if isinstance(item, PortSpec) else _spec(item, name, width, len(items), found) for item in items]
+    specs = []
+    for index, item in enumerate(items):
+        faults = Findings()
+        specs.append(item if isinstance(item, PortSpec) else _spec(item, name, width, len(items), faults))
+        found.faults += [f"[{index}].{fault}" if len(items) > 1 else fault for fault in faults.faults]
     total = sum(spec.size for spec in specs)
     if not found.faults and total != width:
         found.add(f"the ports hold {total} values, the network has {width}")
@@ -50,11 +56,17 @@ def port_specs(given: Ports, name: str, width: int, label: str) -> tuple[PortSpe
     return tuple(specs)
 
 
+def plain(value: Any) -> Any:
+    """Numbers of NumPy as Python's, arrays as lists, anything else as it is."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
 def _spec(item: Any, name: str, width: int, count: int, found: Findings) -> PortSpec:
     """A port from a dictionary; its name and unit are checked with the checkpoint, its numbers here."""
     if not isinstance(item, Mapping):
         found.add(f"expected a dictionary, found {shown(item)}")
         item = {}
+    item = {key: plain(value) for key, value in item.items()}
     unknown_keys(item, [f.name for f in fields(PortSpec)], "port", found)
     size = item.get("size", width if count == 1 else 1)
     if type(size) is not int or size < 1:

@@ -194,7 +194,7 @@ def check_checkpoint_target(output: str, weights: str, calibration: str | None) 
     Raises:
         LnncError: the weights cannot be read; an unknown suffix, a path that was read, or one that is not writable.
     """
-    readable(weights, _FILE_HINT)
+    readable(weights, "give the path of the weights' file")
     _check_suffix(Path(output))
     check_not_same(output, weights, "the weights")
     if calibration is not None:

@@ -119,8 +119,13 @@ def _array(tensor: Tensor) -> Array:
 
 
 def to_array(value: Any) -> Array:
-    """A tensor as float64, anything else as it is."""
-    return _array(value) if isinstance(value, Tensor) else np.asanyarray(value)
+    """A tensor as float64, anything else as NumPy takes it."""
+    if isinstance(value, Tensor):
+        return _array(value)
+    try:
+        return np.asanyarray(value)
+    except (ValueError, RuntimeError):  # lists of unequal length: objects, which are refused as no numbers
+        return np.asanyarray([None])
 
 
 # --- readers: (module, path, weights) -> parts ---

@@ -59,7 +59,8 @@ def evaluate(graph: Graph, inputs: Array, times: Array | None = None) -> dict[st
 
     Args:
         inputs: (batch, inputs) in real units; for a graph with a `Window` or with states
-            (streams, samples, features): consecutive samples of each stream, which begins after a reset.
+            (streams, samples, features): consecutive samples of each stream, which begins after a reset. So where
+            `times` are given; a graph that remembers nothing takes streams as rows one behind the other.
         times: (streams, samples), the time since the last sample; by default `graph.time` everywhere.
 
     Returns:
@@ -69,8 +70,10 @@ def evaluate(graph: Graph, inputs: Array, times: Array | None = None) -> dict[st
         Euler step or unfold, and for a low-rank recurrence `<out>.low`, the projected state; these are
         (rows, steps * size), the path with its start in front.
     """
-    if graph.states:
+    if graph.states or (graph.timed and times is not None):
         return _rollout(graph, inputs, times)
+    if graph.window is None:
+        inputs = inputs.reshape(-1, inputs.shape[-1])
     return _step(graph, {INPUT: inputs}, np.array(graph.time))
 
 

@@ -330,6 +330,11 @@ class Graph:
         """The tensors that a recurrent model remembers, besides a window."""
         return tuple(op for op in self.ops if isinstance(op, State))
 
+    @property
+    def timed(self) -> bool:
+        """Whether the time since the last step means anything to it."""
+        return any(isinstance(op, Timed | Pure | Leaky | Ltc) for op in self.ops)
+
     def sizes(self) -> dict[str, int]:
         """Number of elements of every tensor, by name."""
         found = {INPUT: self.input_size}

@@ -10,6 +10,7 @@ import numpy as np
 
 from lnnc.errors import LnncError
 from lnnc.ir.program import Block, Buffer, Call, Constant, DType, Kind
+from lnnc.ir.reserved import is_reserved
 from lnnc.kernels import KERNELS
 from lnnc.kernels.fixed import Ints, erf_table, exp_table, tanh_table
 
@@ -34,8 +35,8 @@ class Builder:
         self, name: str, dtype: DType, size: int, limits: tuple[int, int], kind: Kind = "scratch",
         note: str = "", reset: int = 0,
     ) -> str:  # fmt: skip
-        """Declare a buffer and return its name."""
-        name = self._unused(name)
+        """Declare a buffer and return its name: a state is a member of a C structure."""
+        name = self._unused(f"{name}_" if kind == "state" and is_reserved(name) else name)
         self.buffers[name] = Buffer(name, dtype, size, kind, *limits, note=note, reset=reset)
         return name
 

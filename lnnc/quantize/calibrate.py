@@ -97,13 +97,16 @@ def pieces(streams: Array) -> Array:
 
 
 def irregular(inputs: Array, times: tuple[float, float]) -> Array:
-    """Times for calibration: a third of the streams at the shortest, a third at the longest, the others between."""
+    """Times for calibration: a third of the streams at the shortest, a third at the longest, the others between.
+
+    Of fewer than three streams it is every third sample.
+    """
     rng = np.random.default_rng(0)
     count, samples = inputs.shape[:2]
     shortest, longest = np.log(times)
     drawn = np.exp(rng.uniform(shortest, longest, size=(count, samples)))
-    drawn[0::3], drawn[1::3] = times
-    return drawn if count > 2 else np.where(np.arange(samples) % 2 == 0, drawn, np.resize(times, samples))
+    turn = np.arange(samples) if count < 3 else np.arange(count)[:, None]
+    return np.where(turn % 3 == 0, times[0], np.where(turn % 3 == 1, times[1], drawn))
 
 
 def measure(graph: Graph, inputs: Array, times: Array | None = None) -> dict[str, Stats]:

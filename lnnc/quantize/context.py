@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lnnc.errors import LnncError
-from lnnc.ir.graph import Act, Array, Graph, Op
+from lnnc.ir.graph import Act, Array, Graph, Op, State
 from lnnc.ir.program import DType, ProgramPort, ProgramTime, StateView
 from lnnc.kernels.fixed import A_MAX, INT32_MAX
 from lnnc.quantize.builder import Builder
@@ -19,7 +19,7 @@ IN, OUT = "in", "out"
 ACTIVATIONS = ("int16", "int8")
 FUSED = ("relu", "tanh", "sigmoid", "phi")  # activations that a layer computes together with itself
 WEIGHT_BITS = ("8", "16", "auto")
-TIME_MAX, TIME_RATIO = 2.0**20, 2.0**14  # the shortest time keeps 16 significant bits in a Q format of 30
+TIME_MIN, TIME_MAX, TIME_RATIO = 2.0**-15, 2.0**20, 2.0**14  # a Q format of 30 keeps 16 bits of the shortest
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Options:
         runtime_dt: (MIN, MAX) of the time between two samples, then an argument of every step; None: a constant.
 
     Raises:
-        LnncError: another width, fraction bits that are no whole number, or times that are not 0 < MIN < MAX.
+        LnncError: another width, fraction bits that are no whole number, or times that 30 bits do not resolve.
     """
 
     activations: str = "int16"
@@ -56,13 +56,13 @@ class Options:
 
 
 def checked_times(value: object) -> tuple[float, float]:
-    """(MIN, MAX) of --runtime-dt: 0 < MIN < MAX, at most 2^20 apart, within what a Q format of 30 bits resolves."""
+    """(MIN, MAX) of --runtime-dt: 2^-15 <= MIN < MAX <= 2^20, within what a Q format of 30 bits resolves."""
     pair = tuple(value) if isinstance(value, list | tuple) else ()
     numbers = len(pair) == 2 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in pair)
-    if numbers and 0 < pair[0] < pair[1] <= TIME_MAX and pair[1] <= TIME_RATIO * pair[0]:
+    if numbers and TIME_MIN <= pair[0] < pair[1] <= TIME_MAX and pair[1] <= TIME_RATIO * pair[0]:
         return float(pair[0]), float(pair[1])
     raise LnncError(
-        f"expected MIN and MAX with 0 < MIN < MAX <= {TIME_MAX:g} and MAX / MIN <= {TIME_RATIO:g}, found {value!r}",
+        f"expected {TIME_MIN:g} <= MIN < MAX <= {TIME_MAX:g} and MAX / MIN <= {TIME_RATIO:g}, found {value!r}",
         "--runtime-dt", "--runtime-dt 0.5:2",
     )  # fmt: skip
 
@@ -138,6 +138,14 @@ class Lowering:
         if len(users) != 1 or kept:
             return None
         return users[0] if isinstance(users[0], Act) and users[0].fn in FUSED else None
+
+    def integrated(self, start: str, cell: str) -> str | None:
+        """The int32 buffer of the state `start`, if it is the one that `cell` makes and may update in place.
+
+        Another cell that begins with the same state reads its int16 copy.
+        """
+        state = self.graph.producer(start)
+        return self.wide.get(start) if isinstance(state, State) and state.next == cell else None
 
     def constant(self, name: str, dtype: DType, data: object, shape: tuple[int, ...] = (), note: str = "") -> str:
         return self.builder.constant(identifier(name), dtype, data, shape, note)

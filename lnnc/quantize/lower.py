@@ -46,6 +46,7 @@ from lnnc.quantize import (
     lower_norm,
     lower_pure,
     lower_state,
+    ltc_bounds,
 )
 from lnnc.quantize.builder import Builder
 from lnnc.quantize.calibrate import Stats
@@ -129,11 +130,28 @@ def lower(
     return Lowered(verify_program(plan_memory(program)), exact, held, low.rules, tuple(low.warnings))
 
 
+def check_cells(graph: Graph, times: tuple[float, float] | None, where: str) -> None:
+    """Refuse cells that no step of this length can integrate, before calibration merely finds that they diverge.
+
+    Args:
+        times: shortest and longest time between two samples, or None for the graph's constant.
+
+    Raises:
+        LnncError: naming the layer, the neuron and the longest stable time.
+    """
+    longest = graph.time if times is None else times[1]
+    for op in graph.ops:
+        if isinstance(op, Ltc):
+            ltc_bounds.check_cell(op, longest, where)
+        elif isinstance(op, Leaky):
+            lower_leaky.check_cell(op, longest, where)
+
+
 def _take_time(low: Lowering) -> None:
     """The argument dt of a step, where the options ask for one."""
     if low.options.runtime_dt is None:
         return
-    if not any(isinstance(op, Timed | Pure | Leaky | Ltc) for op in low.graph.ops):
+    if not low.graph.timed:
         raise LnncError(
             "this network has no notion of time between its samples", low.builder.where, "compile without --runtime-dt"
         )

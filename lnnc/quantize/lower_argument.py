@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lnnc.ir.graph import Linear
+from lnnc.ir.graph import Linear, reads
 from lnnc.kernels.euler import PRE_MAX
 from lnnc.kernels.fixed import ARG_Q
 from lnnc.quantize import lower_dense
@@ -39,7 +39,7 @@ def time_factor(low: Lowering) -> TimeFactor:
     return TimeFactor(2.0**above, "dt", low.time.frac + above)
 
 
-def times(low: Lowering) -> tuple[float, float]:
+def time_ends(low: Lowering) -> tuple[float, float]:
     """Shortest and longest time between two samples."""
     if low.time is None:
         return low.graph.time, low.graph.time
@@ -53,9 +53,9 @@ def want(low: Lowering, tensor: str, argument: Argument) -> None:
 
 
 def alone(low: Lowering, tensor: str) -> bool:
-    """Whether one op reads a tensor and nothing else needs it: it is no result and no state's next value."""
-    kept = tensor == low.graph.result or any(state.next == tensor for state in low.graph.states)
-    return not kept and len(low.graph.users(tensor)) == 1
+    """Whether one op reads a tensor, once, and nothing else needs it: it is no result and no state's next value."""
+    users = low.graph.users(tensor)
+    return tensor != low.graph.result and len(users) == 1 and reads(users[0]).count(tensor) == 1
 
 
 def take(low: Lowering, tensor: str, argument: Argument, src: str) -> Argument:

@@ -162,10 +162,19 @@ def lower_scale(low: Lowering, op: Scale) -> None:
     if op.out == low.graph.result:
         target = Format(1.0)
     else:
-        target = low.formats.get(op.out) or activation(low.stats[op.out], 16, nonnegative=False)
+        target = low.formats.get(op.out) or activation(low.stats[op.out], 16, False, _bound_at_rest(low, op))
     out = low.define(op.out, target)
     offset = op.offset + op.scale * fmt.center
     affine(
         low, op.src, "scaler", low.names[op.x], np.full(n, fmt.scale), op.scale, offset, low.out_scale(op.out), out,
         (-A_MAX, A_MAX),
     )  # fmt: skip
+
+
+def _bound_at_rest(low: Lowering, op: Scale) -> float:
+    """What a scaled tensor can be where calibration saw it at rest only; no bound elsewhere."""
+    if low.stats[op.out].absmax:
+        return np.inf
+    fmt = low.formats[op.x]
+    reach = fmt.scale * max(-fmt.lo, fmt.hi) + abs(fmt.center)
+    return float((np.abs(op.scale) * reach + np.abs(op.offset)).max())

@@ -162,8 +162,7 @@ def _find_timed(low: Lowering, op: Timed) -> None:
     act = low.next_act(op.out)
     half = ARGUMENT.get(act.fn, 1.0) if act else 1.0
     for tensor, argument in _timed_parts(low, op, half):
-        if op.a != op.b:
-            want(low, tensor, argument)
+        want(low, tensor, argument)
 
 
 def _timed_parts(low: Lowering, op: Timed, half: float) -> tuple[tuple[str, Argument], tuple[str, Argument]]:

@@ -15,7 +15,7 @@ from lnnc.kernels.leaky import LEAKY_MAX, UP_MAX
 from lnnc.quantize.context import Lowering, affine, identifier
 from lnnc.quantize.deliver import finish, scales_of
 from lnnc.quantize.formats import HEADROOM, Format, power_of_two
-from lnnc.quantize.lower_argument import DRIVE, alone, take, times
+from lnnc.quantize.lower_argument import DRIVE, alone, take, time_ends
 from lnnc.quantize.lower_dense import dense
 
 FAR = 4.0 * HEADROOM  # a bound that many times what calibration saw would waste the int16 copy's bits
@@ -31,22 +31,31 @@ def state_bounds(low: Lowering, op: Leaky) -> Array:
     Raises:
         LnncError: r >= 2 for some neuron: the state oscillates and grows.
     """
-    rate = times(low)[1] / op.steps * op.alpha
-    _check_stable(low, op, rate)
+    check_cell(op, time_ends(low)[1], low.builder.where)
+    rate = time_ends(low)[1] / op.steps * op.alpha
     decaying = op.alpha > 0.0
     alpha, rate = np.where(decaying, op.alpha, 1.0), np.where(decaying, rate, 0.0)
     bound = np.abs(op.beta) / alpha * np.where(rate > 1.0, rate / (2.0 - rate), 1.0)
     return np.asarray(np.where(decaying, np.maximum(bound, _start_bound(low, op)), math.inf))
 
 
-def _check_stable(low: Lowering, op: Leaky, rate: Array) -> None:
+def check_cell(op: Leaky, longest: float, where: str) -> None:
+    """Refuse what diverges.
+
+    Args:
+        longest: the longest time of a step.
+
+    Raises:
+        LnncError: alpha T / steps >= 2 for some neuron, which it names, with the longest stable time.
+    """
+    rate = longest / op.steps * op.alpha
     if rate.max() < 2.0:
         return
-    neuron, longest = int(np.argmax(rate)), 2.0 * op.steps / float(op.alpha.max())
+    neuron, stable = int(np.argmax(rate)), 2.0 * op.steps / float(op.alpha.max())
     raise LnncError(
         f"layer '{op.src}': unstable step size: neuron {neuron} has alpha dt = {rate[neuron]:.4g}, expected below 2",
-        low.builder.where,
-        f"keep the time between samples below {longest:.6g}, or take more than "
+        where,
+        f"keep the time between samples below {stable:.6g}, or take more than "
         f"{math.floor(op.steps * float(rate.max()) / 2.0)} steps for each",
     )
 
@@ -83,9 +92,9 @@ def state_format(low: Lowering, op: Leaky) -> tuple[Format, int]:
     """
     reach, _ = _range(low, op)
     frac = power_of_two(reach, 20)
-    limit = min(A_MAX, math.ceil(reach * 2.0**frac))
+    limit = min(A_MAX, max(1, math.ceil(reach * 2.0**frac)))  # a state that nothing drives stays at 0
     held = limit * 2.0**-frac
-    dt = times(low)[1] / op.steps
+    dt = time_ends(low)[1] / op.steps
     moved = float((held * (1.0 + np.abs(dt * op.alpha)) + np.abs(dt * op.beta)).max())
     bits = min(math.floor(math.log2((INT32_MAX - MARGIN) / moved)), math.floor(math.log2(LEAKY_MAX / held)))
     return Format(2.0**-frac, -limit, limit), min(frac + 16, max(frac, bits))
@@ -122,14 +131,15 @@ def _start(low: Lowering, op: Leaky, fmt: Format, bits: int) -> tuple[str, str]:
     """
     n, name, shift = len(op.alpha), identifier(op.out), bits - fraction_bits(fmt)
     limits = fmt.lo << shift, fmt.hi << shift
-    if op.x in low.wide:
-        low.builder.widen(low.wide[op.x], limits)
+    held = low.integrated(op.x, op.out)
+    if held is not None:
+        low.builder.widen(held, limits)
         if alone(low, op.x):
-            return low.wide[op.x], low.names[op.x]
+            return held, low.names[op.x]
     copy = low.builder.buffer(f"{name}_16", "int16", n, (fmt.lo, fmt.hi), note=f"Q{bits - shift}")
-    if op.x in low.wide:
+    if held is not None:
         low.builder.call("copy_s16", op.src, "16 bits of the state", x=low.names[op.x], n=n, out=copy)
-        return low.wide[op.x], copy
+        return held, copy
     x = low.builder.buffer(f"{name}_state", "int32", n, limits, note=f"Q{bits}")
     scale, center = scales_of(low, op.x)
     affine(

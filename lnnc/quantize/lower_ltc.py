@@ -14,8 +14,9 @@ from lnnc.ir.graph import Ltc, Synapses
 from lnnc.kernels.fixed import A_MAX, INT32_MAX
 from lnnc.kernels.ltc import INERTIA_MAX
 from lnnc.quantize.context import Lowering, affine, identifier
-from lnnc.quantize.formats import Format, power_of_two
-from lnnc.quantize.ltc_bounds import Reach, check_cell, reach_of, time_ends, warn_unbounded
+from lnnc.quantize.formats import HEADROOM, Format, power_of_two
+from lnnc.quantize.lower_argument import time_ends
+from lnnc.quantize.ltc_bounds import Reach, check_cell, reach_of, warn_unbounded
 from lnnc.quantize.ltc_formats import CellFormat, cell_format
 from lnnc.quantize.ltc_integers import Inflow, Times, inflow_of, leaks_of, times_of
 
@@ -27,6 +28,16 @@ def state_format(low: Lowering, op: Ltc) -> tuple[Format, int]:
     """Format of the int16 copy of the state, 2^-frac, and the fraction bits of the int32 state itself."""
     cell = _cell(low, op, reach_of(low, op))
     return _format(cell), cell.frac + cell.bits
+
+
+def state_rule(low: Lowering, op: Ltc) -> str:
+    """How the range of the state was found, in words."""
+    reach = reach_of(low, op)
+    if not reach.calibrated:
+        return f"|v| <= {reach.bound:.4g}: each step is a mean of v and I / G"
+    loose = [str(i) for i, proved in enumerate(reach.proved) if not proved]
+    why = f"; nothing bounds neuron {', '.join(loose[:8])}" if loose else ""
+    return f"calibration: {HEADROOM:g} times the largest value seen{why}"
 
 
 def _cell(low: Lowering, op: Ltc, reach: Reach) -> CellFormat:
@@ -75,13 +86,14 @@ def _state(low: Lowering, op: Ltc, cell: CellFormat) -> tuple[str, str]:
     """(int32 state, its int16 copy): both are updated in place, and the copy becomes the cell's output."""
     n, fmt, b = len(op.leak), _format(cell), low.builder
     note = f"Q{cell.frac}, {cell.bits} bits less than the state"
-    if op.v in low.wide:
+    held = low.integrated(op.v, op.out)
+    if held is not None:
         if not _read_later(low, op):
             low.names[op.out], low.formats[op.out] = low.names[op.v], fmt
         else:
             low.define(op.out, fmt, note)
             b.call("copy_s16", op.src, "start of the state", x=low.names[op.v], n=n, out=low.names[op.out])
-        return low.wide[op.v], low.names[op.out]
+        return held, low.names[op.out]
     limit, have = fmt.hi << cell.bits, low.formats[op.v]
     v = b.buffer(f"{identifier(op.out)}_v", "int32", n, (-limit, limit), note=f"Q{cell.frac + cell.bits}")
     out = low.define(op.out, fmt, note)

@@ -12,7 +12,7 @@ from lnnc.kernels.fixed import A_MAX, ARG_Q, EXP_MAX, INT32_MAX
 from lnnc.kernels.gates import PURE_MAX
 from lnnc.quantize.context import Argument, Lowering, identifier
 from lnnc.quantize.formats import HEADROOM, Format, wide
-from lnnc.quantize.lower_argument import TimeFactor, take, time_factor, times
+from lnnc.quantize.lower_argument import TimeFactor, take, time_ends, time_factor
 from lnnc.quantize.produce import made_in, write
 
 SHORT = 0.5  # a constant time below this stays out of x, which would lose bits that y = A - A x exp(...) needs
@@ -38,7 +38,7 @@ def pure_argument(low: Lowering) -> Argument:
 
 def pure_bound(low: Lowering, op: Pure) -> Array:
     """Bound of |y| for each neuron: |A| (1 + max |x| exp(-T (rate + |x|))), where |x| exp(-T |x|) <= 1 / (e T)."""
-    shortest = times(low)[0]
+    shortest = time_ends(low)[0]
     return np.asarray(np.abs(op.amplitude) * (1.0 + np.exp(-1.0 - shortest * op.rate) / shortest))
 
 
@@ -57,7 +57,7 @@ def pure_format(low: Lowering, op: Pure) -> tuple[Format, str]:
 
 def _bits(low: Lowering) -> tuple[int, int]:
     """(limit, down): where the exponential is 0, and how far the product with it is shifted down to fit int32."""
-    gain, shortest = pure_factor(low).gain, times(low)[0]
+    gain, shortest = pure_factor(low).gain, time_ends(low)[0]
     limit = min(PURE_MAX, math.ceil((EXP_MAX + 1) * gain / shortest))
     down = next(d for d in range(1, 32) if (limit << 15 >> d) + gain * 2.0 ** (31 - d) <= INT32_MAX - 2)
     return limit, down

@@ -40,7 +40,7 @@ def state_format(low: Lowering, state: State, maker: Op | None) -> Format:
             low.rules[state.out] = lower_leaky.state_rule(low, maker)
             return lower_leaky.state_format(low, maker)[0]
         case Ltc():
-            low.rules[state.out] = getattr(lower_ltc, "state_rule", lambda low, op: "?")(low, maker)
+            low.rules[state.out] = lower_ltc.state_rule(low, maker)
             return lower_ltc.state_format(low, maker)[0]
     made = lower_gates.bounded_format(low, maker)
     if made is not None:
@@ -50,7 +50,7 @@ def state_format(low: Lowering, state: State, maker: Op | None) -> Format:
         low.rules[state.out] = "|x| <= 1: gates between values within +-1"
         return UNIT
     low.rules[state.out] = CALIBRATED
-    return wide(HEADROOM * low.stats[state.next].absmax)
+    return wide(HEADROOM * low.stats[state.next].absmax or 1.0)  # one that calibration saw at rest: some plain scale
 
 
 def within_one(low: Lowering, tensor: str, seen: frozenset[str] = frozenset()) -> bool:

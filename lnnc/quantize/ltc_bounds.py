@@ -13,6 +13,7 @@ from lnnc.errors import LnncError
 from lnnc.ir.graph import Array, Ltc, State
 from lnnc.quantize.context import Lowering
 from lnnc.quantize.formats import HEADROOM
+from lnnc.quantize.lower_argument import time_ends
 
 FARTHEST = 2.0**28  # a state beyond it has no int16 format
 FAR = 4.0 * HEADROOM  # a proved bound beyond this many times what calibration saw costs more bits than it is worth
@@ -31,13 +32,6 @@ class Reach:
     bound: float
     proved: tuple[bool, ...]
     calibrated: bool
-
-
-def time_ends(low: Lowering) -> tuple[float, float]:
-    """Shortest and longest time of a step."""
-    if low.time is None:
-        return low.graph.time, low.graph.time
-    return low.time.lo * 2.0**-low.time.frac, low.time.hi * 2.0**-low.time.frac
 
 
 def arriving(op: Ltc, neuron: int) -> tuple[Array, Array]:
@@ -101,7 +95,8 @@ def check_cell(op: Ltc, longest: float, where: str) -> None:
         if not capacitance > 0.0:
             raise LnncError(
                 f"layer '{op.src}', neuron {i}: expected a capacitance above 0, found {capacitance:.6g}",
-                where, "check that the file is a trained cell (ncps: cm, after softplus if implicit)",
+                where, "check that the file is a trained cell (ncps: cm, after softplus if implicit; without implicit "
+                "constraints apply_weight_constraints() after each training step)",
             )  # fmt: skip
     inertia = op.capacitance * op.unfolds / longest
     least, most = conductance_ends(op)

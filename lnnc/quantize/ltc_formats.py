@@ -13,7 +13,8 @@ from lnnc.kernels.fixed import A_MAX, INT32_MAX
 from lnnc.kernels.ltc import BITS_MAX, MORE_MAX, SHIFT_MAX, SHIFT_MIN
 from lnnc.kernels.synapse import GATE_ONE
 from lnnc.quantize.context import Lowering
-from lnnc.quantize.ltc_bounds import conductance_ends, time_ends
+from lnnc.quantize.lower_argument import time_ends
+from lnnc.quantize.ltc_bounds import conductance_ends
 
 FULL = 15  # an int16 state in Q(frac) has the full scale 2^(15 - frac)
 ROOM = (INT32_MAX - 1) / GATE_ONE  # what |weights| of one neuron may sum to, its leak included

@@ -100,6 +100,8 @@ def _quantize_wide(
         if (bound <= limit).all() and (gain <= 2.0 ** (shift - 1.0001)).all():
             mult = np.minimum(np.round(gain * 2.0 ** (32 - shift)).astype(np.int64), INT32_MAX)
             return Quantized(q.astype(np.int64), b.astype(np.int64), mult, shift)
+        if ((gain > 2.0 ** (shift - 1.0001)) & (reach * 2.0**shift >= least * INT32_MAX)).any():
+            break  # scale and multiplier grow alike from here on: only weights rounded to nothing would ever fit
     row = int(np.argmax(gain))
     return Misfit(row, float(reach[row] * x.scale), float(out_scale[row]))
 

@@ -55,7 +55,7 @@ def run_float(graph: Graph, streams: Array, times: Array | None = None) -> Array
     times: (streams, steps), the time since the last sample; by default the graph's constant.
     """
     count, steps, _ = streams.shape
-    if graph.states:
+    if graph.states or (graph.timed and times is not None):
         return evaluate(graph, streams, times)[graph.result].reshape(count, steps, -1)
     window = graph.window
     if window is None:
