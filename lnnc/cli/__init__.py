@@ -10,6 +10,7 @@ from lnnc._version import __version__
 from lnnc.cli.demo import demo, doctor
 from lnnc.cli.model import compile_command, inspect, run, verify
 from lnnc.cli.onnx import export_group
+from lnnc.cli.profile import profile
 from lnnc.cli.terminal import BAD_INPUT, INTERRUPTED, OK, complain
 from lnnc.cli.weights import import_group
 from lnnc.errors import LnncError
@@ -43,6 +44,7 @@ def cli() -> None:
     lnnc verify student.pt soh.c --on host,m4        every byte against the reference
     lnnc run student.pt --data X.npz --engine m4 -o Y.npz
     lnnc inspect student.pt                          layers, ranges, scales, sizes
+    lnnc profile student.pt                          cycles, time, energy, flash, RAM, stack on a Cortex-M4
     lnnc export onnx student.pt -o step.onnx         one step, for other tools
     lnnc doctor                                      which tools are here, and how to get the others
 
@@ -50,5 +52,5 @@ def cli() -> None:
     """
 
 
-for _command in (compile_command, verify, run, inspect, import_group, export_group, demo, doctor):
+for _command in (compile_command, verify, run, inspect, profile, import_group, export_group, demo, doctor):
     cli.add_command(_command)

@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from lnnc.cli.options import compile_options, make_options, prefix_of, split_targets
+from lnnc.cli.options import (
+    budget_options,
+    compile_options,
+    make_options,
+    prefix_of,
+    split_targets,
+    target_options,
+)
 from lnnc.cli.terminal import FAILED, OK, say, waiting, warn
 from lnnc.errors import LnncError
 
@@ -19,15 +26,21 @@ STAGES = ("checkpoint", "graph", "passes", "calibrate", "program", "code")
     "-o", "--output", default="lnn.c", show_default=True, help="The .c file to write; its .h stands beside it."
 )
 @compile_options
+@budget_options
+@target_options
 @click.option("--stop-after", type=click.Choice(STAGES), help="Print one stage of the pipeline and write nothing.")
-def compile_command(model: str, output: str, name: str | None, given: dict[str, Any], stop_after: str | None) -> None:
+def compile_command(
+    model: str, output: str, name: str | None, given: dict[str, Any], budgets: dict[str, Any], target: str, opt: str,
+    stop_after: str | None,
+) -> None:  # fmt: skip
     """Compile a checkpoint to one .c and one .h file without dependencies.
 
     MODEL is a .pt or .safetensors checkpoint (see `lnnc import`). Beside the pair stands <stem>_golden.h with vectors
-    for the self-test, compiled in only under <NAME>_SELFTEST.
+    for the self-test, compiled in only under <NAME>_SELFTEST. Over a budget nothing is written, and the error names the
+    layer to shrink.
 
     \b
-    lnnc compile student.pt -o soh.c --activations int8
+    lnnc compile student.pt -o soh.c --activations int8 --max-flash 32k --max-cycles 125k
     """
     from pathlib import Path
 
@@ -35,6 +48,8 @@ def compile_command(model: str, output: str, name: str | None, given: dict[str, 
     from lnnc.inspection import describe_stage
     from lnnc.pipeline import check_generated_targets, plan_model, write_files
 
+    if stop_after and any(budgets.values()):
+        raise LnncError("it stops before there is code to measure", "--stop-after", "leave out the budgets")
     checkpoint = load_checkpoint(model)
     path = Path(output)
     if not stop_after:
@@ -44,6 +59,7 @@ def compile_command(model: str, output: str, name: str | None, given: dict[str, 
     if stop_after:
         say(describe_stage(compiled, stop_after).rstrip("\n"))
         return
+    _keep_to(compiled, budgets, target, opt)
     written = write_files(compiled.files, path)
     from lnnc.codegen.emit import avr_refusal
     from lnnc.report.render import memory
@@ -53,6 +69,17 @@ def compile_command(model: str, output: str, name: str | None, given: dict[str, 
     warn(compiled.lowered.warnings)
     if refusal := avr_refusal(compiled.program):
         say(f"not for AVR: {refusal}")
+
+
+def _keep_to(compiled: Any, budgets: dict[str, Any], target: str, opt: str) -> None:
+    """Refuse a model that is over budget. Without a budget nothing is compiled or run."""
+    if not any(budgets.values()):
+        return
+    from lnnc.profiling import Budgets, check_budgets
+    from lnnc.targets import find_target
+
+    with waiting("checking the budgets"):
+        check_budgets(compiled, Budgets(**budgets), find_target(target), opt)
 
 
 def _name_from(path: Any, stop_after: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -61,6 +62,55 @@ def compile_options(command: F) -> F:
     for option in reversed(options):
         wrapped = option(wrapped)
     return wrapped  # type: ignore[no-any-return]
+
+
+def target_options(command: F) -> F:
+    """For which processor, and how, the generated C is compiled to see what it costs."""
+    from lnnc.targets import TARGETS
+
+    target = click.option(
+        "--target", type=click.Choice(list(TARGETS)), default="cortex-m4", show_default=True,
+        help="Processor that costs are told for.",
+    )  # fmt: skip
+    opt = click.option(
+        "--opt", type=click.Choice(["-Os", "-O2", "-O3"]), default="-Os", show_default=True,
+        help="Optimisation of the C compiler that costs are told for.",
+    )  # fmt: skip
+    return target(opt(command))
+
+
+def budget_options(command: F) -> F:
+    """The most that a model may cost on the target; they arrive as one argument `budgets`."""
+    limits = (
+        ("flash", "BYTES", 1024, "code and tables take more flash than this, e.g. 32k (1k = 1024, 1M)."),
+        ("ram", "BYTES", 1024, "state, scratch and ports take more RAM than this (the stack not counted)."),
+        ("cycles", "N", 1000, "a step takes more cycles than this at zero wait states, an estimate (1k = 1000)."),
+    )
+
+    @wraps(command)
+    def call(*args: Any, **rest: Any) -> Any:
+        budgets = {name: rest.pop(f"max_{name}") for name, *_ in limits}
+        return command(*args, budgets=budgets, **rest)
+
+    wrapped: Any = call
+    for name, metavar, kilo, text in reversed(limits):
+        option = click.option(f"--max-{name}", metavar=metavar, callback=quantity(kilo), help=f"Fail where {text}")
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
+def quantity(kilo: int) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
+    """A whole number above 0, with a suffix k or M for `kilo` or its square."""
+
+    def read(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+        if value is None:
+            return None
+        found = re.fullmatch(r"(\d{1,12})([kKmM]?)", value.strip())
+        if found is None or int(found.group(1)) == 0:
+            raise click.BadParameter(f"expected a whole number above 0 such as 4096, 32k or 1M, found {value!r}")
+        return int(found.group(1)) * {"": 1, "k": kilo, "m": kilo * kilo}[found.group(2).lower()]
+
+    return read
 
 
 def make_options(given: dict[str, Any]) -> Any:

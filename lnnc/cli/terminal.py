@@ -66,6 +66,15 @@ def _show(text: str) -> None:
     Console().print(ReprHighlighter()(Text.from_ansi(text)), soft_wrap=True)
 
 
+def takes(characters: str) -> bool:
+    """Whether standard output can show these characters."""
+    try:
+        characters.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def waiting(text: str) -> Any:
     """A spinner on a terminal's stderr while something long runs; nothing when piped."""
     from rich.console import Console

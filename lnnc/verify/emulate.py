@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lnnc.errors import LnncError
 from lnnc.resources import firmware_text
+from lnnc.targets import TARGETS
 from lnnc.verify.machine import (
     check_run,
     compile_image,
@@ -31,9 +32,9 @@ _LINKER_SCRIPT = "mps2_an386.ld"
 INPUT_ADDRESS = 0x21000000
 ROUTES = ("auto", "debian", "pip")
 
-# softfp is what the Arduino Nano 33 BLE core uses; no float crosses a call, so zig's plain EABI is the same.
+# No float crosses a call, so zig's plain EABI is the same as gcc's softfp.
 _TARGET = {
-    "arm-none-eabi-gcc": ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=softfp", "-mfpu=fpv4-sp-d16"),
+    "arm-none-eabi-gcc": TARGETS["cortex-m4"].cflags,
     # zig adds UBSan by itself at -O0, and there is no runtime for it here
     "zig": ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m4", "-fno-sanitize=all"),
 }
@@ -95,13 +96,12 @@ class M4Machine:
         """See `Machine.run`."""
         where = f"running on {self.describe()}"
         with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
-            blob = Path(folder) / "input.bin"
-            blob.write_bytes(struct.pack("<I", len(data)) + data)
+            blob = input_file(data, Path(folder))
             if self.emulator == "qemu":
                 return check_run(run_process(_qemu_command(image, blob), where, timeout), where)
             out = Path(folder) / "output.bin"
             command = _unicorn_command(image, blob, out)
-            check_run(run_process(command, where, timeout, env=_package_env()), where)
+            check_run(run_process(command, where, timeout, env=package_env()), where)
             return out.read_bytes()
 
 
@@ -122,7 +122,14 @@ def _unicorn_command(image: Path, blob: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "lnnc.verify.unicorn_runner", str(image), str(blob), str(out)]
 
 
-def _package_env() -> dict[str, str]:
+def input_file(data: bytes, folder: Path) -> Path:
+    """The harness input as the emulator's loader wants it: a length word in front."""
+    blob = folder / "input.bin"
+    blob.write_bytes(struct.pack("<I", len(data)) + data)
+    return blob
+
+
+def package_env() -> dict[str, str]:
     """Lets the subprocess import this very lnnc, however this process found it."""
     here = str(Path(__file__).resolve().parents[2])
     path = os.environ.get("PYTHONPATH")
