@@ -14,6 +14,8 @@ from lnnc.ir.program import struct_bytes
 from lnnc.pipeline import Compiled
 from lnnc.resources import firmware_text
 from lnnc.verify.check import compared_bytes, first_difference, model_of, observe
+from lnnc.verify.emulate import M4Machine
+from lnnc.verify.host import HostMachine
 from lnnc.verify.machine import Machine
 from lnnc.verify.model_run import abilities, encode_records
 from lnnc.verify.script import Script, make_script
@@ -118,3 +120,10 @@ def check_all(machine: Machine, made: Sequence[Case], folder: Path, opt: str) ->
         at = end
     assert at == len(output)
     return compared
+
+
+def verify_everywhere(made: Sequence[Case], folder: Path, opt: str, sanitize: bool) -> None:
+    """Every case on the host (sanitized builds at -O1) and on the emulated Cortex-M4: as many bytes, all equal."""
+    on_host = check_all(HostMachine(sanitize=sanitize), made, folder / "host", "-O1" if sanitize else opt)
+    on_m4 = check_all(M4Machine(), made, folder / "m4", opt)
+    assert on_host == on_m4 > 0

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from batches import Case, check_all
+from batches import Case, verify_everywhere
 from recurrent import CELLS, random_network, signals
 
 from lnnc.errors import LnncError
 from lnnc.pipeline import Compiled, Options, compile_model
 from lnnc.reference.quantio import to_raw
-from lnnc.verify.emulate import M4Machine
-from lnnc.verify.host import HostMachine
 from lnnc.verify.vectors import INT16, Group, wild_times
 
 STEPS, SLOW_STEPS = 250, 2000
@@ -72,9 +70,7 @@ def draw(seed: int, count: int, steps: int) -> tuple[list[Case], int]:
 def verify_batch(seed: int, steps: int, folder: Path, opt: str, sanitize: bool) -> None:
     made, refused = draw(seed, BATCH, steps)
     assert refused <= REFUSED_MAX * (BATCH + refused), f"{refused} networks refused for {BATCH} taken"
-    on_host = check_all(HostMachine(sanitize=sanitize), made, folder / "host", "-O1" if sanitize else opt)
-    on_m4 = check_all(M4Machine(), made, folder / "m4", opt)
-    assert on_host == on_m4 > 0
+    verify_everywhere(made, folder, opt, sanitize)
 
 
 NEEDS = pytest.mark.needs("cc", "arm-none-eabi-gcc", "qemu-system-arm")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from batches import Case, check_all
+from batches import Case, verify_everywhere
 from networks import Document, fresh_inputs, random_document
 
 from lnnc.errors import LnncError
@@ -22,8 +22,6 @@ from lnnc.pipeline import Compiled, Options, compile_model
 from lnnc.quantize.calibrate import shaped
 from lnnc.reference.interp import Machine as Reference
 from lnnc.reference.quantio import to_raw, to_real
-from lnnc.verify.emulate import M4Machine
-from lnnc.verify.host import HostMachine
 from lnnc.verify.vectors import make_groups
 
 PER_BATCH = 20
@@ -69,9 +67,7 @@ def verify_batch(seed: tuple[int, ...], tmp_path: Path, opt: str, sanitize: bool
     checkpoints, refused = draw(seed, PER_BATCH)
     assert refused <= REFUSED_MAX * (PER_BATCH + refused), f"{refused} networks refused for {PER_BATCH} taken"
     made = cases(checkpoints, seed[-1])
-    on_host = check_all(HostMachine(sanitize=sanitize), made, tmp_path / "host", "-O1" if sanitize else opt)
-    on_m4 = check_all(M4Machine(), made, tmp_path / "m4", opt)
-    assert on_host == on_m4 > 0
+    verify_everywhere(made, tmp_path, opt, sanitize)
 
 
 NEEDS = pytest.mark.needs("cc", "arm-none-eabi-gcc", "qemu-system-arm")

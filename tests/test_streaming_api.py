@@ -20,6 +20,7 @@ from lnnc.codegen.emit import Files
 from lnnc.errors import LnncError
 from lnnc.frontend.parse import parse_checkpoint
 from lnnc.ir.program import Program, struct_bytes
+from lnnc.ir.saved import model_id, save_bytes
 from lnnc.pipeline import Options, compile_model
 from lnnc.reference import persist
 from lnnc.reference.interp import BAD_DT, Machine
@@ -275,7 +276,7 @@ def test_fuzzed_buffers_are_refused(name: str, target: Target, tmp_path: Path) -
     counts = np.frombuffer(target.run(image, struct.pack("<H", rounds)), "<i4").reshape(6, 8)
     cut, flipped, wild, foreign, numbers, good = counts
     assert not counts[:, 6].any() and not counts[:, 7].any(), "another code, or a state that was touched"
-    size = persist.save_bytes(program)
+    size = save_bytes(program)
     assert cut[0] == 0 and cut.sum() == 3 * size - 1 and cut[1] == cut.sum()
     assert flipped[0] == 0 and flipped.sum() == 8 * size
     assert (flipped[1], flipped[2]) == (32, 40)  # the bits of the length; of magic and layout
@@ -314,11 +315,11 @@ def test_a_state_of_another_model_is_refused() -> None:
 
 def test_the_model_id_depends_on_all_that_gives_numbers_their_meaning() -> None:
     program = toy_program(False)
-    ids = {persist.model_id(program, DIGEST, OPTIONS), persist.model_id(program, "cd" * 32, OPTIONS)}
-    ids.add(persist.model_id(program, DIGEST, {**OPTIONS, "activations": "int8"}))
-    ids.add(persist.model_id(replace(program, views=()), DIGEST, OPTIONS))
+    ids = {model_id(program, DIGEST, OPTIONS), model_id(program, "cd" * 32, OPTIONS)}
+    ids.add(model_id(program, DIGEST, {**OPTIONS, "activations": "int8"}))
+    ids.add(model_id(replace(program, views=()), DIGEST, OPTIONS))
     turned = tuple(replace(b, size=b.size + 1) if b.name == "h" else b for b in program.buffers)
-    ids.add(persist.model_id(replace(program, buffers=turned), DIGEST, OPTIONS))
+    ids.add(model_id(replace(program, buffers=turned), DIGEST, OPTIONS))
     assert len(ids) == 5 and all(len(each) == 16 for each in ids)
 
 

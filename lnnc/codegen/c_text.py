@@ -18,6 +18,7 @@ from lnnc.ir.program import (
     by_width,
     struct_bytes,
 )
+from lnnc.ir.saved import members
 from lnnc.kernels import KERNELS
 from lnnc.kernels.registry import C_TYPES
 from lnnc.resources import runtime_c
@@ -82,9 +83,7 @@ def table(constant: Constant, name: str) -> dict[str, object]:
 
 def state_fields(program: Program) -> list[str]:
     """Members of the state structure."""
-    fields = [
-        f"{C_TYPES[b.dtype]} {b.name}[{b.size}]; /* {comment(b.note)} */" for b in by_width(program.of_kind("state"))
-    ]
+    fields = [f"{C_TYPES[b.dtype]} {b.name}[{b.size}]; /* {comment(b.note)} */" for b in members(program)]
     return fields or ["uint8_t unused; /* this model keeps nothing between steps; C has no empty structures */"]
 
 
@@ -133,7 +132,7 @@ def value(buffer: Buffer) -> str:
 def reset_lines(program: Program) -> list[str]:
     """Body of the reset function."""
     lines = []
-    states = by_width(program.of_kind("state"))
+    states = members(program)
     if any(b.size > 1 for b in states):
         lines.append("int32_t i;")
     for b in states:

@@ -10,6 +10,7 @@ import jinja2
 
 from lnnc._version import __version__
 from lnnc.codegen import c_text, state_text
+from lnnc.ir import saved
 from lnnc.ir.program import ARITHMETIC, Program, ProgramPort
 from lnnc.kernels.fixed import Ints
 from lnnc.resources import runtime_c, template_dir
@@ -129,7 +130,7 @@ def _banner(program: Program, identity: Identity, file: str, what: str) -> str:
 
 
 def _source(program: Program, identity: Identity) -> dict[str, object]:
-    name, model = identity.name, state_text.model_id(program, identity.digest, identity.options)
+    name, model = identity.name, saved.model_id(program, identity.digest, identity.options)
     return {
         "prelude": c_text.rename(runtime_c("lnn_prelude.h").strip(), name),
         "kernels": c_text.kernel_texts(c_text.used_kernels(program), name),
@@ -140,7 +141,7 @@ def _source(program: Program, identity: Identity) -> dict[str, object]:
         "avr_refusal": avr_refusal(program),
         "save_helpers": c_text.rename(runtime_c("lnn_save.h").strip(), name),
         "head": state_text.head(program, model),
-        "head_bytes": state_text.HEAD_BYTES,
+        "head_bytes": saved.HEAD.size,
         "at_lines": state_text.at_lines(program),
         "put_lines": state_text.put_lines(program),
         "allows_lines": state_text.allows_lines(program),
@@ -177,7 +178,7 @@ def _header(program: Program, name: str) -> dict[str, object]:
         "scratch_fields": c_text.scratch_fields(program),
         "state_bytes": c_text.count_bytes(c_text.state_bytes(program)),
         "scratch_bytes": c_text.count_bytes(c_text.scratch_bytes(program)),
-        "save_bytes": state_text.save_bytes(program),
+        "save_bytes": saved.save_bytes(program),
         "get_real_lines": state_text.get_real_lines(program),
         "set_real_lines": state_text.set_real_lines(program, name),
         "time_text": c_text.time_text(program.time) if program.time else "",

@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
-from lnnc.ir.program import ARITHMETIC, Buffer, Program, StateView, by_width
+from lnnc.ir.program import Buffer, Program, StateView
+from lnnc.ir.saved import CRC_BYTES, HEAD, LAYOUT, MAGIC, members, save_bytes, view_of
 from lnnc.kernels.registry import C_TYPES
 
-MAGIC, LAYOUT = b"LNNS", 1
-HEAD_BYTES, CRC_BYTES = 25, 4  # magic, layout, bytes of the numbers, model; then the numbers, then the CRC
 INT32 = (-(2**31), 2**31 - 1)
-
-
-def states(program: Program) -> list[Buffer]:
-    """The members of the state structure, in their order."""
-    return by_width(program.of_kind("state"))
 
 
 def state_count(program: Program) -> int:
     """How many numbers the state holds."""
-    return sum(b.size for b in states(program))
-
-
-def save_bytes(program: Program) -> int:
-    """Bytes that `<name>_save` writes."""
-    return HEAD_BYTES + sum(b.bytes for b in states(program)) + CRC_BYTES
-
-
-def view_of(program: Program, buffer: Buffer) -> StateView:
-    """How a member reads in real units; a buffer that has no view counts in units of 1."""
-    return next((v for v in program.views if v.buffer == buffer.name), StateView(buffer.name, 1.0))
-
-
-def model_id(program: Program, digest: str, options: Mapping[str, Any]) -> bytes:
-    """16 bytes that stand for all that gives a saved state its meaning; the prefix of the C names does not."""
-    members = [(b, view_of(program, b)) for b in states(program)]
-    meaning = {
-        "model": digest, "options": dict(options), "arithmetic": ARITHMETIC,
-        "state": [[b.name, b.dtype, b.size, view.scale, view.center] for b, view in members],
-    }  # fmt: skip
-    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).digest()[:16]
+    return sum(b.size for b in members(program))
 
 
 def head(program: Program, model: bytes) -> list[str]:
     """What every saved state of this model begins with: the rows of a table."""
-    numbers = save_bytes(program) - HEAD_BYTES - CRC_BYTES
-    data = MAGIC + bytes([LAYOUT]) + numbers.to_bytes(4, "little") + model
+    data = HEAD.pack(MAGIC, LAYOUT, save_bytes(program) - HEAD.size - CRC_BYTES, model)
     rows = (data[:5], data[5:9], data[9:])
     return [", ".join(f"0x{byte:02X}" for byte in row) for row in rows]
 
@@ -61,22 +29,22 @@ def _places(program: Program) -> list[str]:
     Where there are several, *(member + i) and not member[i]: GCC 12 takes a[i] and b[i - 4], members of one type
     behind each other, for one expression, a[i], and then warns that i leaves a, or even counts on it that it does not.
     """
-    members, ends = states(program), [0]
-    for buffer in members:
+    parts, ends = members(program), [0]
+    for buffer in parts:
         ends.append(ends[-1] + buffer.size)
-    if len(members) == 1:
-        return [f"state->{members[0].name}[i]"]
+    if len(parts) == 1:
+        return [f"state->{parts[0].name}[i]"]
     indices = [f"(i - {start})" if start else "i" for start in ends]
-    return [f"*(state->{buffer.name} + {index})" for buffer, index in zip(members, indices, strict=False)]
+    return [f"*(state->{buffer.name} + {index})" for buffer, index in zip(parts, indices, strict=False)]
 
 
 def _chain(program: Program, statements: list[str]) -> list[str]:
     """The statement of each member as a chain of ifs over i."""
     text, end = [], 0
-    members = states(program)
-    for buffer, statement in zip(members, statements, strict=True):
+    parts = members(program)
+    for buffer, statement in zip(parts, statements, strict=True):
         end += buffer.size
-        if buffer is members[-1]:
+        if buffer is parts[-1]:
             text.append(f"    {statement}")
         else:
             text += [f"    if (i < {end})", f"        {statement}"]
@@ -91,22 +59,22 @@ def at_lines(program: Program) -> list[str]:
 def put_lines(program: Program) -> list[str]:
     """Body of the function that sets number i of the state."""
     text, end = [], 0
-    members = states(program)
-    for buffer, place in zip(members, _places(program), strict=True):
+    parts = members(program)
+    for buffer, place in zip(parts, _places(program), strict=True):
         cast = "" if buffer.dtype == "int32" else f"({C_TYPES[buffer.dtype]})"
         if end:
-            text.append("    else" if buffer is members[-1] else f"    else if (i < {end + buffer.size})")
-        elif buffer is not members[-1]:
+            text.append("    else" if buffer is parts[-1] else f"    else if (i < {end + buffer.size})")
+        elif buffer is not parts[-1]:
             text.append(f"    if (i < {buffer.size})")
-        text.append(f"    {'    ' * (len(members) > 1)}{place} = {cast}q;")
+        text.append(f"    {'    ' * (len(parts) > 1)}{place} = {cast}q;")
         end += buffer.size
     return text
 
 
 def allows_lines(program: Program) -> list[str]:
     """Body of the function that tells whether q is legal for number i."""
-    one = ["    (void)i;"] if len(states(program)) == 1 else []
-    found = [_within(b) for b in states(program)]
+    one = ["    (void)i;"] if len(members(program)) == 1 else []
+    found = [_within(b) for b in members(program)]
     free = ["    (void)q;"] if not any("q" in text for text in found) else []
     return [*one, *free, *_chain(program, [f"return {text};" for text in found])]
 
@@ -121,7 +89,7 @@ def _within(buffer: Buffer) -> str:
 def width_lines(program: Program) -> list[str]:
     """Body of the function that tells how many bytes number i takes."""
     ends, end = {}, 0  # width in bytes -> the first number that is narrower
-    for buffer in states(program):
+    for buffer in members(program):
         end += buffer.size
         ends[np.dtype(buffer.dtype).itemsize] = end
     *wider, narrowest = ends or [1]
@@ -137,7 +105,7 @@ def float_literal(value: float) -> str:
 def get_real_lines(program: Program) -> list[str]:
     """Body of the function that gives the state in real units."""
     lines, end = [], 0
-    for buffer in states(program):
+    for buffer in members(program):
         view = view_of(program, buffer)
         text = f"(float)state->{buffer.name}[i] * {float_literal(view.scale)}"
         text += f" + {float_literal(view.center)}" if view.center else ""
@@ -149,7 +117,7 @@ def get_real_lines(program: Program) -> list[str]:
 def set_real_lines(program: Program, name: str) -> list[str]:
     """Body of the function that sets the state in real units: one turn that only looks, one that writes."""
     lines, end = [], 0
-    for buffer in states(program):
+    for buffer in members(program):
         cast = "" if buffer.dtype == "int32" else f"({C_TYPES[buffer.dtype]})"
         raw = _raw(view_of(program, buffer), f"real[{_plus(end)}]")
         lines += [

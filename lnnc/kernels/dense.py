@@ -26,7 +26,11 @@ def product(x: Ints, weight: Ints) -> Ints:
 
 
 def _check(args: Args, ranges: Ranges) -> str:
-    weight = np.reshape(args["weight"], (args["n_out"], args["n_in"]))
+    return rows_fault(np.reshape(args["weight"], (args["n_out"], args["n_in"])), args, ranges)
+
+
+def rows_fault(weight: Ints, args: Args, ranges: Ranges) -> str:
+    """Which row of a weight matrix (rows, inputs), dense or sparse in flash, its accumulator cannot hold; or ""."""
     bound = accumulator_bound(weight, args["bias"], *ranges["x"])
     row = int(np.argmax(bound))
     if int(bound[row]) << args["shift"] > INT32_MAX:

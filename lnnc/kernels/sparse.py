@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lnnc.kernels.dense import SIZE_MAX, accumulator_bound, linear, row_fit
+from lnnc.kernels.dense import SIZE_MAX, accumulator_bound, linear, row_fit, rows_fault
 from lnnc.kernels.fixed import INT32_MAX, Ints, narrow
 from lnnc.kernels.registry import Args, Param, Ranges, kernel
 
@@ -34,12 +34,7 @@ def _check(args: Args, ranges: Ranges) -> str:
         return f"the rows count {int(count.sum())} weights, there are {args['nnz']}"
     if int(column.max()) >= args["n_in"]:
         return f"column {int(column.max())} of {args['n_in']}"
-    size = unpack(count, column, np.abs(args["weight"]), args["n_in"])
-    bound = accumulator_bound(size, args["bias"], *ranges["x"])
-    row = int(np.argmax(bound))
-    if int(bound[row]) << args["shift"] > INT32_MAX:
-        return f"row {row} can reach {int(bound[row])} << {args['shift']}, beyond int32"
-    return ""
+    return rows_fault(unpack(count, column, np.abs(args["weight"]), args["n_in"]), args, ranges)
 
 
 def _fit(args: Args, rng: np.random.Generator) -> Args:

@@ -1,44 +1,26 @@
 """The state of a running model as raw numbers, as real numbers and as saved bytes: what the generated C must do too.
 
-Layout of a saved state, all numbers little endian (docs/generated-c.md):
-
-    4 bytes   "LNNS"
-    1         layout, 1
-    4         bytes of the numbers that follow the model
-    16        model: see `model_id`
-    ...       the numbers, member by member in the order of the structure, each as wide as its member
-    4         CRC-32 (IEEE 802.3, as `zlib.crc32`) of everything before
-
 In a batch every copy of the model gets values of its own, but all must meet the same fate: accepted, or refused alike.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lnnc.ir.program import ARITHMETIC, Buffer, Program, StateView, by_width
+from lnnc.ir.program import Program
+from lnnc.ir.saved import CRC_BYTES, HEAD, LAYOUT, MAGIC, members, save_bytes, view_of
 from lnnc.kernels.fixed import Ints
 from lnnc.reference.interp import Machine
 
 Reals = NDArray[np.float32]
 
-MAGIC, LAYOUT = b"LNNS", 1
-HEAD = struct.Struct("<4sBI16s")
 OK, REFUSED = 0, -1
 LOAD_SIZE, LOAD_FORMAT, LOAD_CRC, LOAD_MODEL, LOAD_RANGE = -1, -2, -3, -4, -5
-
-
-def members(program: Program) -> list[Buffer]:
-    """The members of the state structure, in their order."""
-    return by_width(program.of_kind("state"))
 
 
 def limits(program: Program) -> tuple[Ints, Ints]:
@@ -81,8 +63,7 @@ def _write(machine: Machine, q: Ints) -> None:
 
 def _views(program: Program) -> tuple[Reals, Reals, Reals]:
     """(scale, center, 1 / scale) of each number."""
-    known = {v.buffer: v for v in program.views}
-    views = [(known.get(b.name, StateView(b.name, 1.0)), b.size) for b in members(program)]
+    views = [(view_of(program, b), b.size) for b in members(program)]
     rows = [(v.scale, v.center, 1.0 / v.scale) for v, size in views for _ in range(size)]
     table = np.array(rows, np.float64).reshape(-1, 3).astype(np.float32)
     return table[:, 0], table[:, 1], table[:, 2]
@@ -108,26 +89,6 @@ def set_state(machine: Machine, real: Reals) -> int:
 
 
 # --- bytes ---
-
-
-def model_id(program: Program, digest: str, options: Mapping[str, Any]) -> bytes:
-    """16 bytes that stand for all that gives a saved state its meaning.
-
-    The first half of the SHA-256 of a JSON text with sorted keys: "model" (its SHA-256), "options", "arithmetic",
-    and "state", for each member [name, type, size, scale, center].
-    """
-    known = {v.buffer: v for v in program.views}
-    layout = []
-    for b in members(program):
-        view = known.get(b.name, StateView(b.name, 1.0))
-        layout.append([b.name, b.dtype, b.size, view.scale, view.center])
-    table = {"model": digest, "options": dict(options), "arithmetic": ARITHMETIC, "state": layout}
-    return hashlib.sha256(json.dumps(table, sort_keys=True).encode("ascii")).digest()[:16]
-
-
-def save_bytes(program: Program) -> int:
-    """Size of a saved state."""
-    return HEAD.size + sum(b.bytes for b in members(program)) + 4
 
 
 def save(machine: Machine, model: bytes) -> list[bytes]:
@@ -171,13 +132,13 @@ def unpack(program: Program, model: bytes, buffer: bytes) -> tuple[int, Ints]:
 
 def _envelope(program: Program, model: bytes, buffer: bytes) -> int:
     """What is wrong with all but the numbers."""
-    if len(buffer) < HEAD.size + 4:
+    if len(buffer) < HEAD.size + CRC_BYTES:
         return LOAD_SIZE
     magic, layout, size, owner = HEAD.unpack_from(buffer)
     if (magic, layout) != (MAGIC, LAYOUT):
         return LOAD_FORMAT
-    if size != len(buffer) - HEAD.size - 4:
+    if size != len(buffer) - HEAD.size - CRC_BYTES:
         return LOAD_SIZE
-    if struct.unpack("<I", buffer[-4:])[0] != zlib.crc32(buffer[:-4]):
+    if struct.unpack("<I", buffer[-CRC_BYTES:])[0] != zlib.crc32(buffer[:-CRC_BYTES]):
         return LOAD_CRC
     return OK if (owner, len(buffer)) == (model, save_bytes(program)) else LOAD_MODEL

@@ -12,10 +12,11 @@ import numpy as np
 
 from lnnc.codegen.emit import read_manifest
 from lnnc.errors import LnncError
-from lnnc.ir.program import Buffer, Call, Program, by_width, struct_bytes
+from lnnc.ir.program import Buffer, Call, Program, struct_bytes
+from lnnc.ir.saved import members, model_id
 from lnnc.kernels.fixed import Ints
 from lnnc.reference.interp import Machine as Reference
-from lnnc.reference.persist import model_id, set_state_raw
+from lnnc.reference.persist import set_state_raw
 from lnnc.verify.machine import Machine
 from lnnc.verify.model_run import Event, Garbage, Record, build_model, decode_output, encode_records
 from lnnc.verify.script import Script, legal_state, make_script
@@ -153,7 +154,7 @@ def _event_difference(program: Program, want: Event, got: Event) -> str:
 def _state_difference(program: Program, want: Event, got: Event) -> str:
     """The first member of the state that differs after a call."""
     start = 0
-    for buffer in by_width(program.of_kind("state")):
+    for buffer in members(program):
         part = slice(start, start + buffer.bytes)
         start += buffer.bytes
         if want.state[part] != got.state[part]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from lnnc.ir.program import Program, by_width
+from lnnc.ir.program import Program
+from lnnc.ir.saved import CRC_BYTES, HEAD, members
 from lnnc.kernels.fixed import Ints
 from lnnc.reference import persist
 from lnnc.reference.interp import Machine as Reference
@@ -36,7 +37,7 @@ def state_bytes(program: Program, reference: Reference) -> NDArray[np.uint8]:
     """The state structure of each copy of the model as bytes: (batch, bytes)."""
     parts = [
         np.ascontiguousarray(reference.state[b.name], dtype=f"<i{np.dtype(b.dtype).itemsize}").view(np.uint8)
-        for b in by_width(program.of_kind("state"))
+        for b in members(program)
     ]
     empty = np.zeros((reference.batch, 1), dtype=np.uint8)  # the `unused` byte
     return np.concatenate(parts, axis=1) if parts else empty
@@ -61,7 +62,7 @@ def make_script(program: Program, group: Group, model: bytes) -> Script:
     """The sequences of a group, with their state saved, lost and loaded before the steps of `group.keeps`.
 
     Args:
-        model: what the saved states carry, see `persist.model_id`.
+        model: what the saved states carry, see `saved.model_id`.
     """
     play = _Play(program, group, model)
     play.ask([Garbage()] * play.batch)
@@ -169,7 +170,7 @@ class _Play:
     def _narrow(self, numbers: Ints) -> bytes:
         """Numbers as a saved state holds them; what does not fit its member loses its upper bits."""
         text, start = b"", 0
-        for b in persist.members(self.program):
+        for b in members(self.program):
             text += numbers[start : start + b.size].astype(f"<i{np.dtype(b.dtype).itemsize}").tobytes()
             start += b.size
         return text
@@ -180,5 +181,5 @@ def _damaged(buffer: bytes, salt: int) -> list[bytes]:
     flipped = bytearray(buffer)
     bit = salt * 2_654_435_761 % (8 * len(buffer))
     flipped[bit // 8] ^= 1 << bit % 8
-    numbers = buffer[persist.HEAD.size : -4]
+    numbers = buffer[HEAD.size : -CRC_BYTES]
     return [bytes(flipped), buffer[: salt % len(buffer)], buffer + b"\0", persist.pack(numbers, _STRANGER)]
