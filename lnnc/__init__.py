@@ -18,6 +18,7 @@ from lnnc._version import __version__
 
 # Public name -> module that defines it. To publish a name, add a line here.
 _PUBLIC = {
+    "Build": "lnnc.targets",
     "LnncError": "lnnc.errors",
     "Model": "lnnc.convert",
     "Options": "lnnc.pipeline",

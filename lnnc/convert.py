@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from lnnc.passes import run_passes
 from lnnc.pipeline import check_generated_targets, compile_model, verify_model, write_files
 from lnnc.quantize.context import Options
 from lnnc.quantize.lower import check_cells
+from lnnc.targets import Build
 from lnnc.tune import choose_weight_bits
 from lnnc.verify.check import Report
 
@@ -59,16 +60,23 @@ class Model:
 
         Args:
             name: prefix of every public C name, by default the stem of `output`.
-            options: fields of `lnnc.Options`.
+            options: fields of `lnnc.Options` and of `lnnc.Build`.
         """
         check_generated_targets(Path(output))
-        stem = Path(output).stem
-        compiled = compile_model(self.checkpoint, stem if name is None else name, Options(**options), stem)
+        stem, build = Path(output).stem, _build_fields(options)
+        prefix = stem if name is None else name
+        compiled = compile_model(self.checkpoint, prefix, Options(**options), stem, Build(**build))
         return write_files(compiled.files, output)
 
     def verify(self, on: Sequence[str] = ("host",), **options: Any) -> list[Report]:
-        """Prove the C that this model compiles to equal to the reference. options: fields of `lnnc.Options`."""
-        return verify_model(self.checkpoint, None, on, options=options)
+        """Prove the C that this model compiles to equal to the reference. options: as `compile`."""
+        build = _build_fields(options)
+        return verify_model(self.checkpoint, None, on, options=options, build=build)
+
+
+def _build_fields(options: dict[str, Any]) -> dict[str, Any]:
+    """Takes what belongs to `Build` out of the options."""
+    return {field.name: options.pop(field.name) for field in fields(Build) if field.name in options}
 
 
 def from_torch(

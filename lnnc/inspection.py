@@ -30,6 +30,7 @@ def inspection(compiled: Compiled, measure: bool = False, optional: bool = False
         "digest": compiled.checkpoint.digest(),
         "arithmetic": ARITHMETIC,
         "options": asdict(compiled.options),
+        "build": asdict(compiled.build),
         "layers": render.layer_rows(compiled.optimized, compiled.stats, program),
         "tables": sum(c.bytes for c in program.constants),
         "state": state_bytes(program),

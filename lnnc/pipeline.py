@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lnnc._version import __version__
-from lnnc.codegen.emit import Files, Identity, emit, read_manifest
+from lnnc.codegen.emit import Files, Identity, avr_refusal, emit, read_manifest
 from lnnc.codegen.given import Given, first_other_line, read_given
 from lnnc.codegen.names import check_name
 from lnnc.errors import LnncError
@@ -25,7 +25,9 @@ from lnnc.ir.program import Program
 from lnnc.passes import run_passes
 from lnnc.quantize.calibrate import Stats, calibrate, ranges_of_checkpoint, shaped
 from lnnc.quantize.context import Options
+from lnnc.quantize.layout import lay_out
 from lnnc.quantize.lower import Lowered, check_cells, lower
+from lnnc.targets import Build
 from lnnc.tune import choose_weight_bits
 from lnnc.verify.check import Report, check_model
 from lnnc.verify.emulate import find_m4
@@ -53,6 +55,7 @@ class Compiled:
     options: Options
     stem: str
     wide: tuple[str, ...] | None = None
+    build: Build = field(default_factory=Build)
 
     @cached_property
     def graph(self) -> Graph:
@@ -80,14 +83,17 @@ class Compiled:
             return dict.fromkeys(found, 16)
         return with_time_layers(self.checkpoint.architecture.weight_bits, self.optimized)
 
-    @property
+    @cached_property
     def program(self) -> Program:
-        return self.lowered.program
+        return lay_out(self.lowered.program, self.build)
 
     @cached_property
     def files(self) -> Files:
+        refusal = avr_refusal(self.program) if self.build.target == "avr" else ""
+        if refusal:
+            raise LnncError(refusal, "--target avr", "a smaller model; or another --target, for a larger processor")
         identity = Identity(
-            self.name, self.stem, self.checkpoint.digest(), asdict(self.options), summary(self.checkpoint),
+            self.name, self.stem, self.checkpoint.digest(), asdict(self.options), summary(self.checkpoint), self.build,
             tuple(self.weight_bits) if self.options.weight_bits == "auto" else None,
         )  # fmt: skip
         return emit(self.program, identity, make_golden(self.program))
@@ -119,16 +125,18 @@ def with_time_layers(weight_bits: Mapping[str, int], graph: Graph) -> dict[str, 
 
 
 def plan_model(
-    model: str | Path | Checkpoint, name: str = "lnn", options: Options | None = None, stem: str = ""
-) -> Compiled:
+    model: str | Path | Checkpoint, name: str = "lnn", options: Options | None = None, stem: str = "",
+    build: Build | None = None,
+) -> Compiled:  # fmt: skip
     """A compilation of which nothing is done yet but the reading of the checkpoint. Arguments as `compile_model`."""
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
-    return Compiled(checkpoint, check_name(name), options or Options(), stem or name)
+    return Compiled(checkpoint, check_name(name), options or Options(), stem or name, build=build or Build())
 
 
 def compile_model(
-    model: str | Path | Checkpoint, name: str = "lnn", options: Options | None = None, stem: str = ""
-) -> Compiled:
+    model: str | Path | Checkpoint, name: str = "lnn", options: Options | None = None, stem: str = "",
+    build: Build | None = None,
+) -> Compiled:  # fmt: skip
     """From a checkpoint to C text.
 
     Args:
@@ -136,11 +144,12 @@ def compile_model(
         name: prefix of every public C name.
         options: activation width and port scales.
         stem: name of the generated files without suffix; by default the prefix.
+        build: processor, memory and packing of the weights: what changes the C but no bit of its results.
 
     Raises:
-        LnncError: everything that is wrong with the model or the options.
+        LnncError: everything that is wrong with the model or the options; the tables do not fit an AVR.
     """
-    compiled = plan_model(model, name, options, stem)
+    compiled = plan_model(model, name, options, stem, build)
     _ = compiled.files  # every stage now, so that errors show here
     return compiled
 
@@ -209,13 +218,14 @@ def machines(on: Sequence[str], route: str | None = None) -> list[Machine]:
 def verify_model(
     model: str | Path | Checkpoint, source: str | Path | None = None, on: Sequence[str] = ("host",), *,
     name: str | None = None, options: Options | Mapping[str, Any] | None = None, vectors: int = 128, seed: int = 0,
-    route: str | None = None,
+    route: str | None = None, build: Mapping[str, Any] | None = None,
 ) -> list[Report]:  # fmt: skip
     """Prove generated C equal to the reference, byte for byte, on every machine of `on`.
 
     Args:
         source: a generated .c file with its header beside it; None generates one. It carries its name and options.
         options: all of them, or only those that are asked for.
+        build: fields of `Build`, those that are asked for.
         vectors: about how many steps to run on each machine.
 
     Raises:
@@ -224,10 +234,11 @@ def verify_model(
     """
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
     asked = asdict(options) if isinstance(options, Options) else dict(options or {})
-    given = None if source is None else read_given(source, checkpoint.digest(), {"name": name, **asked})
+    given = None if source is None else read_given(source, checkpoint.digest(), {"name": name, **asked, **(build or {})})
     chosen = given.options if given else Options(**asked)
     prefix = given.name if given else "lnn" if name is None else name
-    compiled = plan_model(checkpoint, prefix, chosen, given.stem if given else "")
+    laid = given.build if given else Build(**(build or {}))
+    compiled = plan_model(checkpoint, prefix, chosen, given.stem if given else "", laid)
     compiled = replace(compiled, wide=given.wide) if given else compiled
     c_text, h_text = (given.source, given.header) if given else (compiled.files.source, compiled.files.header)
     data = None if checkpoint.calibration is None else shaped(checkpoint, checkpoint.calibration)
@@ -261,7 +272,7 @@ def compare_text(given: Given, fresh: Files) -> Report:
 
 def run_model(
     model: str | Path | Checkpoint, data: Array, engine: str, name: str = "lnn", options: Options | None = None,
-    where: str = "data", route: str | None = None, times: Array | None = None,
+    where: str = "data", route: str | None = None, times: Array | None = None, build: Build | None = None,
 ) -> Array:  # fmt: skip
     """Evaluate a model in real units.
 
@@ -273,7 +284,7 @@ def run_model(
     Returns:
         A row of outputs for each row or sample, NaN where none was due; 3-D for several streams.
     """
-    compiled = plan_model(model, name, options)
+    compiled = plan_model(model, name, options, build=build)
     program = compiled.program  # for every engine, so that none takes a model that cannot be compiled
     arch = compiled.checkpoint.architecture
     window = arch.mode == "window"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lnnc.errors import Findings, LnncError
@@ -32,37 +32,39 @@ class Budgets:
         return (self.flash, self.ram, self.cycles) != (None, None, None)
 
 
-def profile_model(compiled: Compiled, target: Target, opt: str = "-Os", cycles: bool = True) -> Profile:
-    """Cross-compile a model, measure its sizes, count what a step executes.
+def profile_model(compiled: Compiled, opt: str = "-Os", cycles: bool = True, flags: Sequence[str] = ()) -> Profile:
+    """Cross-compile a model for its target, measure its sizes, count what a step executes.
 
     Args:
         cycles: whether the step is to be run; without it only sizes are measured.
+        flags: further options of the C compiler, such as -DLNN_PATH=1 for another code path.
 
     Raises:
         LnncError: the target has no C compiler here, a tool is missing, or the code does not run.
     """
+    target = compiled.build.processor
     if not target.cflags:
         raise LnncError(f"cannot profile for {target.name}: {target.unmodelled}", "--target", "--target cortex-m4")
     modelled = cycles and not target.unmodelled
     if modelled:
         require_cycle_tools()
     files, program = compiled.files, compiled.program
-    size = measure(files.source, files.header, compiled.name, (*target.cflags, opt, "-ffreestanding"))
-    step = _step(compiled, target, opt) if modelled else None
+    size = measure(files.source, files.header, compiled.name, (*target.cflags, opt, *flags, "-ffreestanding"))
+    step = _step(compiled, target, opt, flags) if modelled else None
     own, shared = layer_tables(program)
     return Profile(
         model=f"{compiled.name}: {summary(compiled.checkpoint)}; activations {compiled.options.activations}",
-        target=target, compiler=f"{COMPILER} {version_of(COMPILER)} {opt}", size=size, shared_flash=shared,
+        target=target, compiler=" ".join((COMPILER, str(version_of(COMPILER)), opt, *flags)), size=size, shared_flash=shared,
         layers=tuple(_layer(program, src, step, own) for src in dict.fromkeys(call.src for call in program.calls())),
         step=step,
     )  # fmt: skip
 
 
-def _step(compiled: Compiled, target: Target, opt: str) -> StepCost:
+def _step(compiled: Compiled, target: Target, opt: str, flags: Sequence[str]) -> StepCost:
     data = compiled.checkpoint.calibration
     known = None if data is None else shaped(compiled.checkpoint, data)
     files = compiled.files.source, compiled.files.header
-    return measure_step(compiled.program, files, compiled.name, target, opt, known)
+    return measure_step(compiled.program, files, compiled.name, target, opt, known, flags)
 
 
 def _layer(program: Program, src: str, step: StepCost | None, own: dict[str, int]) -> LayerCost:
@@ -93,7 +95,7 @@ def working_ram(program: Program, call: Call) -> int:
     return sum(buffers[arg] for arg in {arg for _, arg in call.args if isinstance(arg, str) and arg in buffers})
 
 
-def check_budgets(compiled: Compiled, budgets: Budgets, target: Target, opt: str) -> Profile | None:
+def check_budgets(compiled: Compiled, budgets: Budgets, opt: str) -> Profile | None:
     """Refuse a model that takes more than its budgets; the error names the layer to shrink, and by how much.
 
     Returns:
@@ -104,9 +106,10 @@ def check_budgets(compiled: Compiled, budgets: Budgets, target: Target, opt: str
     """
     if not budgets:
         return None
+    target = compiled.build.processor
     if budgets.cycles is not None and target.unmodelled:
         raise LnncError(f"no cycle model for {target.name}: {target.unmodelled}", "--max-cycles", "--target cortex-m4")
-    profile = profile_model(compiled, target, opt, cycles=budgets.cycles is not None)
+    profile = profile_model(compiled, opt, cycles=budgets.cycles is not None)
     findings = Findings(f"{compiled.name} on {target.name} {opt} is over budget")
     for text in (_over_flash(profile, budgets), _over_ram(profile, budgets), _over_cycles(profile, budgets)):
         if text:

@@ -49,6 +49,7 @@ class Target:
         board: a chip with this core, for time and energy.
         error: half-width of the error band of modelled cycles at zero wait states, as a fraction.
         unmodelled: why there is no cycle model, "" where there is one.
+        dsp: it has the DSP instructions: code for it carries their paths beside plain C, and packed weights.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Target:
     board: Board | None = None
     error: float = 0.0
     unmodelled: str = ""
+    dsp: bool = False
 
 
 # Clock, current: nRF52840 Product Specification, "CPU running": CoreMark from flash, HFXO, DC/DC, 3.0 V: 3.3 mA
@@ -74,6 +76,7 @@ TARGETS = {
     for target in (
         Target(
             "cortex-m4", ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=softfp", "-mfpu=fpv4-sp-d16"), NRF52840, 0.05,
+            dsp=True,
         ),
         Target(
             "cortex-m0", ("-mcpu=cortex-m0", "-mthumb"),
@@ -82,7 +85,7 @@ TARGETS = {
         ),
         Target(
             "cortex-m7", ("-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=softfp", "-mfpu=fpv5-d16"),
-            unmodelled="it issues two instructions at once and has caches: counting instructions tells little",
+            unmodelled="it issues two instructions at once and has caches: counting instructions tells little", dsp=True,
         ),
         Target("avr", unmodelled="nothing here compiles and counts for it yet"),
         Target("generic", unmodelled="no processor in particular"),
@@ -90,12 +93,32 @@ TARGETS = {
 }  # fmt: skip
 
 
-def find_target(name: str) -> Target:
-    """The target of this name.
+WEIGHTS = ("flash", "ram")
+PACKINGS = ("auto", "rows", "blocks")
+
+
+@dataclass(frozen=True)
+class Build:
+    """What the user may decide about the generated C without changing a bit of what it computes.
+
+    Attributes:
+        target: a name of `TARGETS`: which code paths are printed, and whose costs are told.
+        weights: "flash", or "ram": tables that the start-up code copies, where loads from flash take long.
+        packing: dense weights row by row ("rows"), in blocks of four rows ("blocks"), or whichever pays ("auto").
 
     Raises:
-        LnncError: there is none.
+        LnncError: another word.
     """
-    if name not in TARGETS:
-        raise LnncError(f"unknown target '{name}'", "--target", f"choose one of {', '.join(TARGETS)}")
-    return TARGETS[name]
+
+    target: str = "cortex-m4"
+    weights: str = "flash"
+    packing: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, known in (("target", tuple(TARGETS)), ("weights", WEIGHTS), ("packing", PACKINGS)):
+            if getattr(self, name) not in known:
+                raise LnncError(f"expected {', '.join(known)}, found {getattr(self, name)!r}", f"--{name}")
+
+    @property
+    def processor(self) -> Target:
+        return TARGETS[self.target]

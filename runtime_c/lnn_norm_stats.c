@@ -4,17 +4,36 @@
 static void lnn_norm_stats(const int16_t *x, int32_t n, int32_t inv_n, int32_t eps,
     int32_t eps_shift, int32_t gain, int32_t gain_shift, int32_t *scale, int32_t *offset)
 {
-    int32_t i, step, shift, mean_q16, sum = 0;
+    const int16_t *const end = x + n;
+    int32_t step, shift, mean_q16, sum = 0;
     int64_t squares = 0;
     uint64_t variance, u, y, r;
-    for (i = 0; i < n; i++) {
-        sum += x[i];
-        squares += (int32_t)x[i] * x[i];
+#if LNN_PATH > 0
+    if (n > 3) {
+        const int16_t *const fours = x + (n & ~(int32_t)3);
+        do { /* SMLAD and SMLALD: two values each */
+            const int32_t a = LNN_LOAD(x), b = LNN_LOAD(x + 2);
+            sum = __smlad(b, 0x00010001, __smlad(a, 0x00010001, sum));
+            squares = __smlald(b, b, __smlald(a, a, squares));
+            x += 4;
+        } while (x != fours);
+    }
+#endif
+    for (; x != end; x++) {
+        sum += *x;
+        squares += (int32_t)*x * *x;
     }
     /* n^2 sigma^2 < 2^62, shifted by bit pairs into [2^62, 2^64) */
     variance = (uint64_t)(n * squares - (int64_t)sum * sum) + ((uint64_t)eps << eps_shift);
+#if LNN_PATH > 0
+    u = variance >> 32;
+    step = (u ? __builtin_clz((uint32_t)u) : 32 + __builtin_clz((uint32_t)variance)) >> 1;
+    variance <<= 2 * step;
+    shift = gain_shift - step;
+#else
     for (shift = gain_shift; (variance >> 62) == 0; shift--)
         variance <<= 2;
+#endif
     /* y = 1 / sqrt(u / 2^32) in Q30: a line within 13 %, then four Newton steps */
     u = variance >> 32;
     y = 2362232013u - ((u >> 2) + (u >> 4));

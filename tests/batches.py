@@ -8,11 +8,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+
+import numpy as np
 
 from lnnc.ir.program import struct_bytes
 from lnnc.pipeline import Compiled
 from lnnc.resources import firmware_text
+from lnnc.targets import PACKINGS, WEIGHTS, Build
 from lnnc.verify.check import compared_bytes, first_difference, model_of, observe
 from lnnc.verify.emulate import M4Machine
 from lnnc.verify.host import HostMachine
@@ -22,6 +26,7 @@ from lnnc.verify.script import Script, make_script
 from lnnc.verify.vectors import Group
 
 RUN = """\
+{path}
 #define harness_run run_{i}
 #define harness_trace trace_{i}
 #define LNN_HEADER "m{i}.h"
@@ -54,13 +59,28 @@ int harness_run(const uint8_t *input, uint32_t length)
 """
 
 
+# Assembly uses unaligned words, which a processor may be told to fault on: there the C chooses what it can.
+PATH = "#if defined(__arm__) && ({path} < 2 || defined(__ARM_FEATURE_UNALIGNED))\n#define M{i}_PATH {path}\n#endif"
+PATHS = (None, 0, 1, 2)  # None: what the C chooses by itself
+VARIANTS = tuple(
+    (Build(weights=weights, packing=packing), path) for weights, packing, path in product(WEIGHTS, PACKINGS, PATHS)
+)
+
+
+def variant(seed: int, index: int) -> tuple[Build, int | None]:
+    """Layout and code path of a model of a batch: every combination comes once in `len(VARIANTS)` models."""
+    order = np.random.default_rng(seed).permutation(len(VARIANTS))
+    return VARIANTS[order[index % len(VARIANTS)]]
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One compiled network, where it came from, and the vectors to run on it."""
+    """One compiled network, where it came from, the vectors to run on it, and its code path on an Arm processor."""
 
     label: str
     compiled: Compiled
     groups: list[Group]
+    path: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +104,8 @@ def build(machine: Machine, made: Sequence[Case], folder: Path, opt: str) -> Pat
     for i, case in enumerate(made):
         sources[f"m{i}.h"], sources[f"m{i}.inc"] = case.compiled.files.header, case.compiled.files.source
         macros = "\n".join(f"#define {macro}" for macro in abilities(case.compiled.files.header, f"m{i}"))
-        sources[f"run{i}.c"] = RUN.format(i=i, abilities=macros)
+        path = "" if case.path is None else PATH.format(i=i, path=case.path)
+        sources[f"run{i}.c"] = RUN.format(i=i, abilities=macros, path=path)
     count = range(len(made))
     prototypes = "\n".join(f"int run_{i}(const uint8_t *input, uint32_t length);" for i in count)
     sources["dispatch.c"] = DISPATCH.format(prototypes=prototypes, runs=", ".join(f"run_{i}" for i in count))
@@ -122,8 +143,11 @@ def check_all(machine: Machine, made: Sequence[Case], folder: Path, opt: str) ->
     return compared
 
 
-def verify_everywhere(made: Sequence[Case], folder: Path, opt: str, sanitize: bool) -> None:
-    """Every case on the host (sanitized builds at -O1) and on the emulated Cortex-M4: as many bytes, all equal."""
+def verify_everywhere(made: Sequence[Case], folder: Path, opt: str, sanitize: bool, trap: bool) -> None:
+    """Every case on the host (sanitized builds at -O1) and on the emulated Cortex-M4: as many bytes, all equal.
+
+    trap: the Cortex-M4 faults on unaligned words, so that no kernel can hide one; else it takes them, as boards do.
+    """
     on_host = check_all(HostMachine(sanitize=sanitize), made, folder / "host", "-O1" if sanitize else opt)
-    on_m4 = check_all(M4Machine(), made, folder / "m4", opt)
+    on_m4 = check_all(M4Machine(trap_unaligned=trap), made, folder / "m4", opt)
     assert on_host == on_m4 > 0

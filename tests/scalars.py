@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lnnc.codegen.c_text import kernel_texts
+from lnnc.codegen.c_text import kernel_texts, prelude
 from lnnc.kernels import fixed, layernorm
 from lnnc.kernels.fixed import INT32_MAX, Ints
 from lnnc.kernels.lut import EXP_TABLE, TABLE
@@ -17,7 +17,7 @@ INT32_MIN = -(2**31)
 CHUNK = 16_384  # four int32 arrays of it fit the harness's arena
 N = Param("n", "int", lo=1, hi=CHUNK)
 OUT = Param("out", "out", "int32", ("n",))
-PRELUDE = runtime_c("lnn_prelude.h").strip()
+PRELUDE = prelude("lnn")
 
 
 def word(name: str, low: int = -INT32_MAX, high: int = INT32_MAX, dtype: str = "int32") -> Param:

@@ -40,7 +40,7 @@
 typedef struct { uint8_t *at; uint32_t bytes; const uint8_t *given; } block;
 
 static union { int64_t align; uint8_t bytes[ARENA]; } arena;
-static block blocks[BLOCKS];
+static block arrays[BLOCKS];
 static uint32_t taken, used, odd, in_place;
 static const uint8_t *cursor, *input_end;
 static const uint8_t nothing[4];
@@ -87,7 +87,7 @@ static int32_t take_number(void)
 /* An array of `bytes` bytes with guards around it. */
 static block *place(uint32_t bytes, uint32_t width)
 {
-    block *const found = &blocks[taken];
+    block *const found = &arrays[taken];
     const uint32_t first = used + GUARDS + (odd != 0u ? width : 0u);
     if (taken + 1u >= BLOCKS || bytes > ARENA / 2u || first + bytes + 2u * GUARDS > ARENA) {
         broken = 1;
@@ -134,9 +134,9 @@ static void *take_output(uint32_t width, const void *over)
     block *found;
     uint32_t i;
     for (i = 0u; i < taken && in_place != 0u; i++) {
-        if ((const void *)blocks[i].at == over) {
-            blocks[i].given = 0;
-            return blocks[i].at;
+        if ((const void *)arrays[i].at == over) {
+            arrays[i].given = 0;
+            return arrays[i].at;
         }
     }
     found = place(bytes, width);
@@ -161,7 +161,7 @@ static int guards_hold(const uint8_t *at, uint8_t guard)
 
 static uint8_t status_of(uint32_t index)
 {
-    const block *const one = &blocks[index];
+    const block *const one = &arrays[index];
     uint32_t i;
 #if FENCED == 0
     if (guards_hold(one->at - GUARDS, guard_of(index)) == 0) {
@@ -192,8 +192,8 @@ static void report(int32_t ret)
     }
     harness_write(head, 5u);
     for (i = 0u; i < taken; i++) {
-        if (blocks[i].given == 0) {
-            harness_write(blocks[i].at, blocks[i].bytes);
+        if (arrays[i].given == 0) {
+            harness_write(arrays[i].at, arrays[i].bytes);
         }
     }
 }

@@ -9,10 +9,11 @@ import click
 from lnnc.cli.options import (
     budget_options,
     compile_options,
+    make_build,
     make_options,
+    opt_option,
     prefix_of,
     split_targets,
-    target_options,
 )
 from lnnc.cli.terminal import FAILED, OK, say, waiting, warn
 from lnnc.errors import LnncError
@@ -27,11 +28,11 @@ STAGES = ("checkpoint", "graph", "passes", "calibrate", "program", "code")
 )
 @compile_options
 @budget_options
-@target_options
+@opt_option
 @click.option("--stop-after", type=click.Choice(STAGES), help="Print one stage of the pipeline and write nothing.")
 def compile_command(
-    model: str, output: str, name: str | None, given: dict[str, Any], budgets: dict[str, Any], target: str, opt: str,
-    stop_after: str | None,
+    model: str, output: str, name: str | None, given: dict[str, Any], built: dict[str, Any], budgets: dict[str, Any],
+    opt: str, stop_after: str | None,
 ) -> None:  # fmt: skip
     """Compile a checkpoint to one .c and one .h file without dependencies.
 
@@ -55,11 +56,11 @@ def compile_command(
     if not stop_after:
         check_generated_targets(path)
     prefix = name if name is not None else _name_from(path, stop_after)
-    compiled = plan_model(checkpoint, prefix, make_options(given), path.stem)
+    compiled = plan_model(checkpoint, prefix, make_options(given), path.stem, make_build(built))
     if stop_after:
         say(describe_stage(compiled, stop_after).rstrip("\n"))
         return
-    _keep_to(compiled, budgets, target, opt)
+    _keep_to(compiled, budgets, opt)
     written = write_files(compiled.files, path)
     from lnnc.codegen.emit import avr_refusal
     from lnnc.report.render import memory
@@ -71,15 +72,14 @@ def compile_command(
         say(f"not for AVR: {refusal}")
 
 
-def _keep_to(compiled: Any, budgets: dict[str, Any], target: str, opt: str) -> None:
+def _keep_to(compiled: Any, budgets: dict[str, Any], opt: str) -> None:
     """Refuse a model that is over budget. Without a budget nothing is compiled or run."""
     if not any(budgets.values()):
         return
     from lnnc.profiling import Budgets, check_budgets
-    from lnnc.targets import find_target
 
     with waiting("checking the budgets"):
-        check_budgets(compiled, Budgets(**budgets), find_target(target), opt)
+        check_budgets(compiled, Budgets(**budgets), opt)
 
 
 def _name_from(path: Any, stop_after: str | None) -> str:
@@ -103,7 +103,7 @@ def _name_from(path: Any, stop_after: str | None) -> str:
 @click.pass_context
 def verify(
     ctx: click.Context, model: str, source: str | None, targets: str, name: str | None, given: dict[str, Any],
-    vectors: int, seed: int, m4_route: str | None,
+    built: dict[str, Any], vectors: int, seed: int, m4_route: str | None,
 ) -> None:  # fmt: skip
     """Prove generated C equal to the NumPy reference, byte for byte.
 
@@ -117,7 +117,7 @@ def verify(
     with waiting("verifying"):
         reports = verify_model(
             model, source, on, name=name, options=given,
-            vectors=vectors, seed=seed, route=m4_route,
+            vectors=vectors, seed=seed, route=m4_route, build=built,
         )  # fmt: skip
     ctx.exit(report_verification(reports))
 
@@ -160,6 +160,7 @@ def run(
     output: str | None,
     name: str | None,
     given: dict[str, Any],
+    built: dict[str, Any],
     m4_route: str | None,
 ) -> None:
     """Evaluate a model on a file of inputs, in real units, on any engine.
@@ -184,7 +185,8 @@ def run(
     inputs = load_array(data)
     spans = None if times is None else load_array(times)
     with waiting(f"running on {engine}"):
-        result = run_model(checkpoint, inputs, engine, prefix_of(name), make_options(given), data, m4_route, spans)
+        options, build = make_options(given), make_build(built)
+        result = run_model(checkpoint, inputs, engine, prefix_of(name), options, data, m4_route, spans, build)
     if output is not None:
         write_atomically(Path(output), lambda temporary: np.savez(temporary, output=result))
     say(f"{engine}: {finite_summary(result)}" + (f" -> {output} {tuple(result.shape)}" if output else ""))
@@ -207,7 +209,9 @@ def _check_result_target(output: str, data: str) -> None:
 @compile_options
 @click.option("--measure", is_flag=True, help="Compile for the Cortex-M4 (-Os) and show flash, RAM and stack.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def inspect(model: str, name: str | None, given: dict[str, Any], measure: bool, as_json: bool) -> None:
+def inspect(
+    model: str, name: str | None, given: dict[str, Any], built: dict[str, Any], measure: bool, as_json: bool
+) -> None:  # fmt: skip
     """Show a model's layers, shapes, ranges, scales and sizes."""
     import json
 
@@ -215,12 +219,13 @@ def inspect(model: str, name: str | None, given: dict[str, Any], measure: bool, 
     from lnnc.pipeline import compile_model
     from lnnc.report import render
 
-    compiled = compile_model(model, prefix_of(name), make_options(given))
+    compiled = compile_model(model, prefix_of(name), make_options(given), build=make_build(built))
     table = inspection(compiled, measure)
     if as_json:
         say(json.dumps(table, indent=2))
         return
-    chosen = ", ".join(f"{key} {value}" for key, value in table["options"].items() if value is not None)
+    decided = {**table["options"], **table["build"]}
+    chosen = ", ".join(f"{key} {value}" for key, value in decided.items() if value is not None)
     say(f"{table['model']}\nsha256 {table['digest']}\narithmetic {table['arithmetic']}, {chosen}\n")
     say(render.layers_text(table["layers"]) + "\n")
     say(render.program_text(compiled.program))

@@ -12,6 +12,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 PORT_OPTIONS = ("port", "unit", "range")
 ARITHMETIC_OPTIONS = ("activations", "input_frac", "output_frac", "weight_bits", "runtime_dt")
+BUILD_OPTIONS = ("target", "weights", "packing")
 
 
 def span(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, float] | None:
@@ -28,7 +29,13 @@ def span(_: click.Context, __: click.Parameter, value: str | None) -> tuple[floa
 
 
 def compile_options(command: F) -> F:
-    """The options that decide about the generated arithmetic: the same for compile, verify, run and inspect."""
+    """The options that decide about the generated C: the same for compile, verify, run, inspect and profile.
+
+    The command gets what was given of `ARITHMETIC_OPTIONS` as `given`, and of `BUILD_OPTIONS`, which change no result,
+    as `built`.
+    """
+    from lnnc.targets import PACKINGS, TARGETS, WEIGHTS
+
     options = (
         click.option(
             "--name",
@@ -51,12 +58,29 @@ def compile_options(command: F) -> F:
             help="Make the time between two samples an argument of the step, for irregularly sampled data "
             "(liquid cells; default: the constant that the model carries).",
         ),
+        click.option(
+            "--target", type=click.Choice(list(TARGETS)),
+            help="Processor: cortex-m4 and -m7 get DSP code beside plain C, which runs anywhere; it is also the one that "
+            "costs are told for (default: cortex-m4).",
+        ),
+        click.option(
+            "--weights", type=click.Choice(WEIGHTS),
+            help="Memory of the weights; ram: copied at start-up, faster where flash has wait states (default: flash).",
+        ),
+        click.option(
+            "--packing", type=click.Choice(PACKINGS),
+            help="How dense weights lie there: blocks are faster and take a kilobyte of code, rows are plain (default: "
+            "auto, whichever pays). Results do not change.",
+        ),
     )  # fmt: skip
 
     @wraps(command)
     def call(*args: Any, name: str | None, **rest: Any) -> Any:
-        given = {key: value for key in ARITHMETIC_OPTIONS if (value := rest.pop(key)) is not None}
-        return command(*args, name=name, given=given, **rest)
+        given, built = (
+            {key: value for key in keys if (value := rest.pop(key)) is not None}
+            for keys in (ARITHMETIC_OPTIONS, BUILD_OPTIONS)
+        )
+        return command(*args, name=name, given=given, built=built, **rest)
 
     wrapped: Any = call
     for option in reversed(options):
@@ -64,19 +88,12 @@ def compile_options(command: F) -> F:
     return wrapped  # type: ignore[no-any-return]
 
 
-def target_options(command: F) -> F:
-    """For which processor, and how, the generated C is compiled to see what it costs."""
-    from lnnc.targets import TARGETS
-
-    target = click.option(
-        "--target", type=click.Choice(list(TARGETS)), default="cortex-m4", show_default=True,
-        help="Processor that costs are told for.",
-    )  # fmt: skip
-    opt = click.option(
+def opt_option(command: F) -> F:
+    """How the generated C is compiled to see what it costs."""
+    return click.option(
         "--opt", type=click.Choice(["-Os", "-O2", "-O3"]), default="-Os", show_default=True,
         help="Optimisation of the C compiler that costs are told for.",
-    )  # fmt: skip
-    return target(opt(command))
+    )(command)  # fmt: skip
 
 
 def budget_options(command: F) -> F:
@@ -118,6 +135,13 @@ def make_options(given: dict[str, Any]) -> Any:
     from lnnc.quantize.context import Options
 
     return Options(**given)
+
+
+def make_build(built: dict[str, Any]) -> Any:
+    """Processor, memory and packing from what was given."""
+    from lnnc.targets import Build
+
+    return Build(**built)
 
 
 def prefix_of(name: str | None) -> str:

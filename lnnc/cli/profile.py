@@ -6,16 +6,25 @@ from typing import Any
 
 import click
 
-from lnnc.cli.options import compile_options, make_options, prefix_of, target_options
+from lnnc.cli.options import compile_options, make_build, make_options, opt_option, prefix_of
 from lnnc.cli.terminal import say, takes, waiting, warn
+
+PATHS = ("plain", "intrinsics", "assembly")  # the values of <NAME>_PATH in the generated C
 
 
 @click.command()
 @click.argument("model")
 @compile_options
-@target_options
+@opt_option
+@click.option(
+    "--path", type=click.Choice(PATHS),
+    help="Code path to measure: plain C, DSP intrinsics, or those and assembly (default: the fastest of the target).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def profile(model: str, name: str | None, given: dict[str, Any], target: str, opt: str, as_json: bool) -> None:
+def profile(
+    model: str, name: str | None, given: dict[str, Any], built: dict[str, Any], opt: str, path: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Show what a step costs on a microcontroller: cycles by layer, time, energy, flash, RAM, stack.
 
     The code is compiled with arm-none-eabi-gcc and run on an emulated core. Cycles are modelled, not measured: every
@@ -30,11 +39,11 @@ def profile(model: str, name: str | None, given: dict[str, Any], target: str, op
     from lnnc.pipeline import compile_model
     from lnnc.profiling import profile_model
     from lnnc.report.profile import EIGHTHS, profile_json, profile_text
-    from lnnc.targets import find_target
 
     with waiting("profiling"):
-        compiled = compile_model(model, prefix_of(name), make_options(given))
-        found = profile_model(compiled, find_target(target), opt)
+        compiled = compile_model(model, prefix_of(name), make_options(given), build=make_build(built))
+        flags = () if path is None else (f"-D{compiled.name.upper()}_PATH={PATHS.index(path)}",)
+        found = profile_model(compiled, opt, flags=flags)
     if as_json:
         say(json.dumps(profile_json(found), indent=2))
         return

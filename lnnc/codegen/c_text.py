@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from lnnc.ir.saved import members
 from lnnc.kernels import KERNELS
 from lnnc.kernels.registry import C_TYPES
 from lnnc.resources import runtime_c
+from lnnc.targets import Build
 
 WIDTH = 100
 COMMIT = "copy_s16"  # the kernel that commits a carried state
@@ -33,19 +35,52 @@ def rename(text: str, name: str) -> str:
     return re.sub(r"\bLNN_", f"{name.upper()}_", re.sub(r"\blnn_", f"{name}_", text))
 
 
+def prelude(name: str, build: Build | None = None) -> str:
+    """What every generated file begins with: how tables are read, and which code paths there are."""
+    build = build or Build()
+    files = ["lnn_prelude.h", "lnn_ram.h" if build.weights == "ram" else "lnn_flash.h"]
+    files += ["lnn_paths.h"] if build.processor.dsp else []
+    return rename("\n".join(_runtime(file, build.processor.dsp) for file in (*files, "lnn_inline.h")), name)
+
+
+def _runtime(file: str, dsp: bool) -> str:
+    """A file of the C runtime, without what only a processor with DSP instructions compiles unless `dsp`."""
+    text = runtime_c(file).strip()
+    return text if dsp else plain_paths(text)
+
+
+def plain_paths(text: str) -> str:
+    """Runtime C as it is compiled where LNN_PATH is 0."""
+    lines: list[str] = []
+    kept: list[bool | None] = []  # of each open #if LNN_PATH, whether its lines are kept; None of any other #if
+    for line in text.splitlines():
+        word = line.split(" ")[0]
+        if line.startswith("#if LNN_PATH"):
+            kept.append(False)
+        elif word == "#else" and kept[-1] is not None:
+            kept[-1] = True
+        elif word == "#endif" and kept[-1] is not None:
+            kept.pop()
+        else:
+            kept += [None] if word in ("#if", "#ifdef", "#ifndef") else []
+            lines += [line] if False not in kept else []
+            kept = kept[:-1] if word == "#endif" else kept
+    return "\n".join(lines).strip()
+
+
 def comment(text: str) -> str:
     """Text that cannot end a comment, nor leave ASCII."""
     return text.replace("*/", "* /").encode("ascii", "replace").decode().replace("\n", " ")
 
 
-def kernel_texts(kernels: Iterable[str], name: str) -> list[str]:
+def kernel_texts(kernels: Iterable[str], name: str, dsp: bool = True) -> list[str]:
     """Every kernel used and every function that one calls, callees first, each once."""
     texts: dict[str, str] = {}
 
     def add(function: str) -> None:
         if function in texts:
             return
-        text = runtime_c(f"lnn_{function}.c").strip()
+        text = _runtime(f"lnn_{function}.c", dsp)
         for callee in _CALLED.findall(text):
             if callee != function:
                 add(callee)
@@ -53,7 +88,7 @@ def kernel_texts(kernels: Iterable[str], name: str) -> list[str]:
 
     for kernel in sorted(set(kernels)):
         add(kernel)
-    return [rename(text, name) for text in texts.values()]
+    return [rename(text, name) for text in texts.values() if text]
 
 
 def wrap(numbers: Sequence[int] | np.ndarray, indent: int = 4) -> str:
@@ -71,13 +106,21 @@ def wrap(numbers: Sequence[int] | np.ndarray, indent: int = 4) -> str:
     return ",\n".join(" " * indent + text for text in lines)
 
 
-def table(constant: Constant, name: str) -> dict[str, object]:
-    """One `static const` array for the template."""
+def aligned(program: Program) -> set[str]:
+    """The tables that a kernel reads word by word."""
+    return {
+        str(dict(call.args)[p.name]) for call in program.calls() for p in KERNELS[call.kernel].params if p.align > 1
+    }  # fmt: skip
+
+
+def table(constant: Constant, name: str, memory: str = "flash", align: bool = False) -> dict[str, object]:
+    """One static array for the template: constant in flash, or a variable, lest GCC moves it there, in RAM."""
+    where = [f"{name.upper()}_{memory.upper()}", *([f"{name.upper()}_ALIGNED"] if align else [])]
     shape = " x ".join(map(str, constant.shape))
     note = f"{constant.name}: {constant.dtype} [{shape}]" + (f", {constant.note}" if constant.note else "")
     return {
         "comment": comment(note), "type": C_TYPES[constant.dtype], "name": f"{name}_{constant.name}",
-        "size": constant.data.size, "rows": wrap(constant.data),
+        "size": constant.data.size, "rows": wrap(constant.data), "const": memory == "flash", "where": " ".join(where),
     }  # fmt: skip
 
 
@@ -88,12 +131,15 @@ def state_fields(program: Program) -> list[str]:
 
 
 def slots(program: Program) -> list[Buffer]:
-    """One buffer for each array of the scratch structure, as large as the largest tensor that it holds."""
+    """One buffer for each array of the scratch structure, as large as the largest tensor that it holds.
+
+    int16 arrays have even sizes, so that the next one begins at a word too: kernels read two values at once.
+    """
     largest: dict[str, Buffer] = {}
     for b in program.of_kind("scratch"):
         if b.slot not in largest or largest[b.slot].size < b.size:
             largest[b.slot] = b
-    return by_width(largest.values())
+    return by_width(replace(b, size=b.size + b.size % 2 * (b.dtype == "int16")) for b in largest.values())
 
 
 def scratch_fields(program: Program) -> list[str]:

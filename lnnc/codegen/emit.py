@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import jinja2
@@ -14,6 +14,7 @@ from lnnc.ir import saved
 from lnnc.ir.program import ARITHMETIC, Program, ProgramPort
 from lnnc.kernels.fixed import Ints
 from lnnc.resources import runtime_c, template_dir
+from lnnc.targets import Build
 
 MANIFEST = "lnnc-manifest: "
 STACK_BOUND = 256  # of a step on a Cortex-M4 at -Os, kept true by tests/test_generated_c.py
@@ -31,6 +32,7 @@ class Identity:
         stem: file name without suffix.
         digest: SHA-256 of the model.
         options: every option that changed the arithmetic, as JSON types.
+        build: what else was decided about the C.
         summary: the network in one line.
         wide: the layers that "auto" gave 16-bit weights, None where they were not searched for: another machine's
             float arithmetic might just decide otherwise.
@@ -41,6 +43,7 @@ class Identity:
     digest: str
     options: dict[str, Any]
     summary: str
+    build: Build = field(default_factory=Build)
     wide: tuple[str, ...] | None = None
 
 
@@ -94,7 +97,7 @@ def manifest(identity: Identity) -> str:
     """One line of JSON that lets `lnnc verify` find the model and the options behind a file."""
     table = {
         "lnnc": __version__, "arithmetic": ARITHMETIC, "name": identity.name, "model": identity.digest,
-        "options": identity.options,
+        "options": identity.options, "build": asdict(identity.build),
     }  # fmt: skip
     if identity.wide is not None:
         table["wide"] = list(identity.wide)
@@ -114,8 +117,9 @@ def _banner(program: Program, identity: Identity, file: str, what: str) -> str:
         *(f"input      {c_text.port_text(p)}" for p in program.inputs),
         *(f"output     {c_text.port_text(p)}" for p in program.outputs),
         *([f"time       {c_text.time_text(program.time)}"] if program.time else []),
+        f"target     {identity.build.target}: {_paths(identity.build)}",
         f"flash      {tables} bytes of tables, and the code",
-        f"RAM        state {c_text.state_bytes(program)} + scratch {c_text.scratch_bytes(program)} bytes, "
+        f"RAM        {f'tables {tables} + ' if identity.build.weights == 'ram' else ''}state {c_text.state_bytes(program)} + scratch {c_text.scratch_bytes(program)} bytes, "
         f"ports {2 * (program.input_size + program.output_size)} bytes",
         f"stack      at most {STACK_BOUND} bytes in a step (Cortex-M4, gcc -Os)",
         "",
@@ -129,12 +133,21 @@ def _banner(program: Program, identity: Identity, file: str, what: str) -> str:
     return "\n".join(["/*" + body[0][2:], *body[1:], " */"])
 
 
+def _paths(build: Build) -> str:
+    """The code paths in words."""
+    if not build.processor.dsp:
+        return "plain C"
+    return "plain C anywhere, DSP instructions and assembly where there are some"
+
+
 def _source(program: Program, identity: Identity) -> dict[str, object]:
     name, model = identity.name, saved.model_id(program, identity.digest, identity.options)
+    aligned, build = c_text.aligned(program), identity.build
     return {
-        "prelude": c_text.rename(runtime_c("lnn_prelude.h").strip(), name),
-        "kernels": c_text.kernel_texts(c_text.used_kernels(program), name),
-        "tables": [c_text.table(c, name) for c in program.constants],
+        "prelude": c_text.prelude(name, build),
+        "kernels": c_text.kernel_texts(c_text.used_kernels(program), name, build.processor.dsp),
+        "tables": [c_text.table(c, name, build.weights, c.name in aligned) for c in program.constants],
+        "weights": "flash" if build.weights == "flash" else "RAM",
         "table_bytes": sum(c.bytes for c in program.constants),
         "reset_lines": c_text.reset_lines(program),
         "step_lines": c_text.step_lines(program, name),

@@ -13,6 +13,7 @@ from lnnc.codegen.names import check_name
 from lnnc.errors import Findings, LnncError
 from lnnc.ir.program import ARITHMETIC
 from lnnc.quantize.context import Options
+from lnnc.targets import Build
 
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _TOKEN = re.compile(r"[A-Za-z0-9_.]+|[^\sA-Za-z0-9_.]")
@@ -30,6 +31,7 @@ class Given:
     version: str
     name: str
     options: Options
+    build: Build
     wide: tuple[str, ...] | None = None
 
 
@@ -55,8 +57,8 @@ def read_given(source: str | Path, digest: str, asked: Mapping[str, Any]) -> Giv
     header = path.with_suffix(".h")
     if not header.is_file():
         raise LnncError(f"its header '{header.name}' is not beside it", str(path), "keep the pair together")
-    name, options, wide = _carried(manifest, str(path))
-    _check_asked({"name": name, **asdict(options)}, asked, str(path))
+    name, options, build, wide = _carried(manifest, str(path))
+    _check_asked({"name": name, **asdict(options), **asdict(build)}, asked, str(path))
     golden = path.with_name(f"{path.stem}_golden.h")
     return Given(
         path.stem,
@@ -66,6 +68,7 @@ def read_given(source: str | Path, digest: str, asked: Mapping[str, Any]) -> Giv
         str(manifest.get("lnnc")),
         name,
         options,
+        build,
         wide,
     )
 
@@ -100,14 +103,15 @@ def _check_origin(manifest: Mapping[str, Any], digest: str, where: str) -> None:
         raise LnncError(f"arithmetic {manifest.get('arithmetic')}, this lnnc has {ARITHMETIC}", where, _AGAIN)
 
 
-def _carried(manifest: Mapping[str, Any], where: str) -> tuple[str, Options, tuple[str, ...] | None]:
+def _carried(manifest: Mapping[str, Any], where: str) -> tuple[str, Options, Build, tuple[str, ...] | None]:
     try:
         if not isinstance(manifest["name"], str):
             raise TypeError(f"name {manifest['name']!r}")
         options: dict[str, Any] = dict(manifest["options"])
         options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+        build = Build(**manifest.get("build", {}))
         wide = manifest.get("wide")
-        return check_name(manifest["name"]), Options(**options), None if wide is None else tuple(map(str, wide))
+        return check_name(manifest["name"]), Options(**options), build, None if wide is None else tuple(map(str, wide))
     except (KeyError, TypeError, ValueError, LnncError) as error:
         raise LnncError(f"its manifest is damaged ({error})", where, _AGAIN) from error
 

@@ -3,7 +3,21 @@
 Importing the package fills the registry; `runtime_c/lnn_<kernel>.c` is the C twin of each record.
 """
 
-from lnnc.kernels import affine, dense, elementwise, euler, gates, layernorm, leaky, ltc, lut, sparse, stream, synapse
+from lnnc.kernels import (
+    affine,
+    dense,
+    elementwise,
+    euler,
+    gates,
+    layernorm,
+    leaky,
+    ltc,
+    lut,
+    packed,
+    sparse,
+    stream,
+    synapse,
+)
 from lnnc.kernels.registry import KERNELS, Kernel, Param
 
 __all__ = [
@@ -19,6 +33,7 @@ __all__ = [
     "leaky",
     "ltc",
     "lut",
+    "packed",
     "sparse",
     "stream",
     "synapse",

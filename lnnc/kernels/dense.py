@@ -38,7 +38,7 @@ def rows_fault(weight: Ints, args: Args, ranges: Ranges) -> str:
     return ""
 
 
-def _fit(args: Args, rng: np.random.Generator) -> Args:
+def fit_rows(args: Args, rng: np.random.Generator) -> Args:
     """Random biases as large as the accumulator allows, and a shift that uses what is left."""
     weight = args["weight"].reshape(args["n_out"], args["n_in"])
     room = INT32_MAX - accumulator_bound(weight, np.zeros(len(weight), np.int64), -32_640, 32_640)
@@ -50,9 +50,9 @@ def _fit(args: Args, rng: np.random.Generator) -> Args:
 
 
 def _fit_wide(args: Args, rng: np.random.Generator) -> Args:
-    """As `_fit`, after the rows of int16 weights have been made small enough for some bias."""
+    """As `fit_rows`, after the rows of int16 weights have been made small enough for some bias."""
     weight = row_fit(args["weight"].reshape(args["n_out"], args["n_in"]))
-    return _fit({**args, "weight": weight.reshape(-1)}, rng)
+    return fit_rows({**args, "weight": weight.reshape(-1)}, rng)
 
 
 def row_fit(weight: Ints) -> Ints:
@@ -83,7 +83,7 @@ def linear(x: Ints, weight: Ints, bias: Ints, mult: Ints, shift: int, lo: int, h
     return clamp(requant(acc << shift, mult), lo, hi)
 
 
-@kernel(*_params("int16"), check=_check, fit=_fit)
+@kernel(*_params("int16"), check=_check, fit=fit_rows)
 def linear_s16(
     x: Ints, n_in: int, weight: Ints, bias: Ints, mult: Ints, n_out: int, shift: int, lo: int, hi: int
 ) -> tuple[Ints, ...]:
@@ -91,7 +91,7 @@ def linear_s16(
     return (narrow(linear(x, weight, bias, mult, shift, lo, hi), 16),)
 
 
-@kernel(*_params("int32"), check=_check, fit=_fit)
+@kernel(*_params("int32"), check=_check, fit=fit_rows)
 def linear_s32(
     x: Ints, n_in: int, weight: Ints, bias: Ints, mult: Ints, n_out: int, shift: int, lo: int, hi: int
 ) -> tuple[Ints, ...]:

@@ -33,6 +33,7 @@ class Param:
         size: names of "int" parameters, sums of them ("n_a+n_b") or numbers; their product is the number of elements
             (arrays only).
         lo, hi: legal range of an element; by default 0 ... 255, +-127, +-32,640 and +-(2^31 - 1).
+        align: bytes that the address of a table is a multiple of, where a kernel reads it faster so.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Param:
     size: tuple[str | int, ...] = ()
     lo: int | None = None
     hi: int | None = None
+    align: int = 1
 
     @property
     def range(self) -> tuple[int, int]:

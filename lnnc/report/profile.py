@@ -91,7 +91,7 @@ def _basis(step: StepCost, target: Target, board: Board) -> str:
     """What the cycle figures are."""
     return (
         f"Cycles are estimates of a model, not measured: {band(target.error)} without wait states, {band(board.error)} "
-        f"on the\n{board.name} with the weights in flash, +{board.flash_wait} a load.\n"
+        f"on the\n{board.name}, +{board.flash_wait} a load from flash.\n"
         f"The worst of {step.steps} steps: {step.inputs}."
     )
 
@@ -138,7 +138,7 @@ def _time_lines(step: StepCost, target: Target, board: Board) -> list[str]:
         how = f"{board.clock_mhz:g} MHz" if label == "time" else f"{board.current_ma:g} mA, {board.volts:g} V"
         lines.append(
             f"{label:8}{fast:.4g} {unit} ({band(target.error)}) without wait states, {slow:.4g} {unit} "
-            f"({band(board.error)}) with the weights in flash; {how}"
+            f"({band(board.error)}) with them; {how}"
         )
     return [*lines, f"        of the chip alone: {board.source}"]
 

@@ -125,6 +125,7 @@ def layer_rows(graph: Graph, stats: dict[str, Stats], program: Program) -> list[
             "min": seen.min if seen else None,
             "max": seen.max if seen else None,
             "format": notes.get(_identifier(op.out), ""),
+            "weights": weights_of(program, op.src),
             "flash": flash_of(program, op.src),
         })  # fmt: skip
     return rows
@@ -134,6 +135,19 @@ def _identifier(tensor: str) -> str:
     from lnnc.quantize.context import identifier
 
     return identifier(tensor)
+
+
+LAYOUTS = {"linear": "rows", "packed": "blocks of 4 rows", "sparse": "nonzero"}  # kernel -> where its weights lie
+
+
+def weights_of(program: Program, src: str) -> str:
+    """How the weights of a layer lie in flash: such as "int8, blocks of 4 rows"; "" where it has none."""
+    found = []
+    for call in program.calls():
+        kind = call.kernel.partition("_")[0]
+        if kind in LAYOUTS and call.src in (src, f"{src}.U", f"{src}.V"):
+            found.append(f"{program.constant(str(dict(call.args)['weight'])).dtype}, {LAYOUTS[kind]}")
+    return "; ".join(dict.fromkeys(found))
 
 
 def flash_of(program: Program, src: str) -> int:
@@ -148,11 +162,11 @@ def layers_text(rows: list[dict[str, Any]]) -> str:
     cells: list[Row] = [
         (
             r["layer"], r["op"], str(r["size"]), "" if r["min"] is None else number(r["min"]),
-            "" if r["max"] is None else number(r["max"]), r["format"], str(r["flash"]),
+            "" if r["max"] is None else number(r["max"]), r["format"], r["weights"], str(r["flash"]),
         )
         for r in rows
     ]  # fmt: skip
-    return columns(("layer", "op", "size", "min", "max", "format", "flash B"), cells)
+    return columns(("layer", "op", "size", "min", "max", "format", "weights", "flash B"), cells)
 
 
 def finite_summary(values: np.ndarray) -> str:

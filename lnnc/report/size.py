@@ -97,7 +97,7 @@ def measure(c_text: str, h_text: str, name: str, cflags: Sequence[str] = CFLAGS)
         watch = ["-fstack-usage", "-fcallgraph-info=su"]
         compile_image([*command, *watch, *_SECTIONS, "model.c"], work, "model.o")
         structs = symbol_sizes(compile_image([*command, "sizes.c"], work, "sizes.o"))
-        graph = parse_call_graph((work / "model.ci").read_text(encoding="utf-8"))
+        graph = parse_call_graph((work / "model.ci").read_text(encoding="utf-8"), assembly_pushes(c_text))
         entries = (f"{name}_step", f"{name}_reset")
         stack = max(deepest(graph, entry) for entry in entries)
         text, rodata, data, bss = section_sizes(compile_image([*compiler, *_keep(entries), "model.o"], work, "kept.o"))
@@ -160,11 +160,26 @@ def symbol_sizes(path: Path) -> dict[str, int]:
         return {symbol.name: int(symbol["st_size"]) for symbol in symbols if symbol.name}
 
 
-def parse_call_graph(text: str) -> dict[str, Node]:
+def assembly_pushes(c_text: str) -> dict[str, int]:
+    """Bytes that inline assembly pushes, by function: the compiler does not count them."""
+    pushed: dict[str, int] = {}
+    function = ""
+    for line in c_text.splitlines():
+        start = re.match(r"(?:static|[A-Z]+_[A-Z]+) [^;=]*?(\w+)\([^;]*$", line)
+        function = start.group(1) if start else function
+        for registers in re.findall(r"\bpush \{([^}]*)\}", line):
+            pushed[function] = pushed.get(function, 0) + 4 * len(registers.split(","))
+    return pushed
+
+
+def parse_call_graph(text: str, pushed: Mapping[str, int] | None = None) -> dict[str, Node]:
     r"""Read the VCG file of `-fcallgraph-info=su`.
 
     Its lines are `node: { title: "lnn.c:f" label: "f\nlnn.c:3:5\n16 bytes (static)..." }`, the same without bytes
     for functions outside the file, and `edge: { sourcename: "a" targetname: "b" ... }`.
+
+    Args:
+        pushed: bytes that come on top of a function's frame, see `assembly_pushes`.
 
     Raises:
         LnncError: a function's frame has no fixed bound (a variable-length array).
@@ -174,7 +189,8 @@ def parse_call_graph(text: str) -> dict[str, Node]:
         calls.setdefault(source, []).append(target)
     graph = {}
     for title, label in re.findall(r'^node: \{ title: "([^"]+)" label: "([^"]*)"', text, re.MULTILINE):
-        graph[title] = Node(_frame(title, label), tuple(dict.fromkeys(calls.get(title, []))))
+        frame, more = _frame(title, label), (pushed or {}).get(title.rpartition(":")[2].partition(".")[0], 0)
+        graph[title] = Node(None if frame is None else frame + more, tuple(dict.fromkeys(calls.get(title, []))))
     return graph
 
 

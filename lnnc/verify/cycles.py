@@ -173,8 +173,9 @@ class PriceBook:
 
 
 def measure_step(
-    program: Program, files: tuple[str, str], name: str, target: Target, opt: str, calibration: Array | None
-) -> StepCost:
+    program: Program, files: tuple[str, str], name: str, target: Target, opt: str, calibration: Array | None,
+    flags: Sequence[str] = (),
+) -> StepCost:  # fmt: skip
     """The most expensive steady step of a generated pair (source, header) on several inputs.
 
     Raises:
@@ -185,7 +186,7 @@ def measure_step(
     require_cycle_tools()
     records, inputs = steady_records(program, calibration)
     with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
-        image = build_profiled(files, name, target, opt, Path(folder))
+        image = build_profiled(files, name, target, opt, Path(folder), flags)
         book = PriceBook(image, instruction_owners(image, files[0], name))
         counted = count(image, encode_records(records), f"{name}_step")
         calls = [book.price(call) for call in counted.calls]
@@ -197,10 +198,12 @@ def measure_step(
     return StepCost(kernels, glue, max(call.stack for call in calls), len(due), inputs)
 
 
-def build_profiled(files: tuple[str, str], name: str, target: Target, opt: str, folder: Path) -> Path:
+def build_profiled(
+    files: tuple[str, str], name: str, target: Target, opt: str, folder: Path, flags: Sequence[str] = ()
+) -> Path:
     """The image that is measured: what a board gets, with debug information."""
     machine = M4Machine("arm-none-eabi-gcc", "unicorn", trap_unaligned=False)
-    return build_model(machine, *files, name, folder, opt=opt, flags=(*target.cflags, *DEBUG_FLAGS))
+    return build_model(machine, *files, name, folder, opt=opt, flags=(*target.cflags, *DEBUG_FLAGS, *flags))
 
 
 def steady_records(program: Program, calibration: Array | None) -> tuple[list[Record], str]:

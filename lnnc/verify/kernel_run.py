@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lnnc.codegen.c_text import kernel_texts
+from lnnc.codegen.c_text import kernel_texts, prelude
 from lnnc.errors import LnncError
 from lnnc.kernels.registry import C_TYPES, Kernel, Param
-from lnnc.resources import firmware_text, runtime_c
+from lnnc.resources import firmware_text
 from lnnc.verify.kernel_cases import Case, Result, difference, encode_array, expected
 from lnnc.verify.machine import Machine
 
@@ -26,7 +26,7 @@ _INPUT_MAX = 12_000_000  # bytes; the Cortex-M4's input area holds 16 MB
 
 def amalgamated(kernels: Iterable[Kernel]) -> str:
     """Prelude and C of these kernels and of all that they call, under the name `lnn`."""
-    return "\n\n".join([runtime_c("lnn_prelude.h").strip(), *kernel_texts([k.name for k in kernels], "lnn")])
+    return "\n\n".join([prelude("lnn"), *kernel_texts([k.name for k in kernels], "lnn")])
 
 
 def cases_header(kernels: Sequence[Kernel], text: str) -> str:

@@ -6,6 +6,7 @@
  * arithmetic lnnc-arith-1; integers only, no libc, no heap
  * input      100 x soh [1], q / 2^14, declared 0 ... 1.5
  * output     100 x soh [1], q / 2^14, declared 0 ... 1.5
+ * target     cortex-m4: plain C anywhere, DSP instructions and assembly where there are some
  * flash      3694 bytes of tables, and the code
  * RAM        state 1 + scratch 264 bytes, ports 400 bytes
  * stack      at most 256 bytes in a step (Cortex-M4, gcc -Os)
@@ -14,7 +15,7 @@
  *            soh_reset(&state);                               once
  *            if (soh_step(&state, &scratch, in, out) == 0)    for every sample or window
  *                ... out[] is valid
- * lnnc-manifest: {"arithmetic": "lnnc-arith-1", "lnnc": "0.1.0", "model": "435ef8a2a8d35cfdcf52b4ef6c4ee19ee840e012d80e6e9e4a0681d77735f83c", "name": "soh", "options": {"activations": "int16", "input_frac": null, "output_frac": null, "runtime_dt": null, "weight_bits": null}}
+ * lnnc-manifest: {"arithmetic": "lnnc-arith-1", "build": {"packing": "auto", "target": "cortex-m4", "weights": "flash"}, "lnnc": "0.1.0", "model": "435ef8a2a8d35cfdcf52b4ef6c4ee19ee840e012d80e6e9e4a0681d77735f83c", "name": "soh", "options": {"activations": "int16", "input_frac": null, "output_frac": null, "runtime_dt": null, "weight_bits": null}}
  */
 #include "soh.h"
 
@@ -36,6 +37,45 @@
 #define SOH_S8(p) (*(p))
 #define SOH_S16(p) (*(p))
 #define SOH_S32(p) (*(p))
+#endif
+/* Three ways to the same bits; -DLNN_PATH=n chooses: 0 plain C, 1 the DSP instructions of a Cortex-M4
+ * or M7 as well, 2 a loop in assembly for the matrix products as well. */
+#ifndef SOH_PATH
+#if !defined(__GNUC__) || !defined(__ARM_FEATURE_DSP) || !defined(__thumb2__)
+#define SOH_PATH 0
+#elif !defined(__OPTIMIZE__) || !defined(__ARM_FEATURE_UNALIGNED)
+#define SOH_PATH 1
+#else
+#define SOH_PATH 2
+#endif
+#endif
+#if SOH_PATH > 0
+#include <arm_acle.h>
+/* Two int16 or four int8 values at once, wherever they begin; an LDR or STR. */
+typedef struct __attribute__((packed, may_alias)) {
+    int32_t all;
+} soh_word;
+#define SOH_LOAD(p) (((const soh_word *)(const void *)(p))->all)
+#define SOH_STORE(p, word) (((soh_word *)(void *)(p))->all = (word))
+/* A function of its own in the call graph, since the compiler does not see what assembly pushes. */
+#define SOH_APART static __attribute__((noinline))
+/* Nothing is loaded ahead across it: GCC loads further ahead than it has registers. */
+#define SOH_FENCE() __asm__ __volatile__("" ::: "memory")
+/* GCC forgets how a pointer is aligned: two LDR in a row are faster than the LDRD that it would make. */
+#define SOH_FORGET(p) __asm__("" : "+r"(p))
+#endif
+#if defined(__GNUC__)
+#define SOH_INLINE static inline __attribute__((always_inline, unused))
+#define SOH_ALIGNED __attribute__((aligned(4)))
+#else
+#define SOH_INLINE static inline
+#define SOH_ALIGNED
+#endif
+/* Worth a copy in every loop that calls it, where there is flash enough. */
+#if SOH_PATH > 0
+#define SOH_FAST SOH_INLINE
+#else
+#define SOH_FAST static inline
 #endif
 
 /* Debugging aid: define SOH_TRACE(id, data, bytes) to watch what each kernel call wrote. */
@@ -59,8 +99,21 @@ static void soh_add_s16(const int16_t *a, const int16_t *b, int32_t n, int32_t a
     }
 }
 
+#if SOH_PATH > 0
+/* The two int16 of a word, clamped to lo ... hi. SSUB16 leaves in the flags GE which half is not
+ * smaller, SEL takes its choice from there. */
+SOH_INLINE int32_t soh_clamp_both(int32_t both, int32_t lo, int32_t hi)
+{
+    const int32_t lo2 = lo * 65536 + (uint16_t)lo, hi2 = hi * 65536 + (uint16_t)hi;
+    (void)__ssub16(both, hi2);
+    both = (int32_t)__sel((uint32_t)hi2, (uint32_t)both);
+    (void)__ssub16(both, lo2);
+    return (int32_t)__sel((uint32_t)both, (uint32_t)lo2);
+}
+#endif
+
 /* min(max(value, lo), hi) */
-static inline int32_t soh_clamp(int32_t value, int32_t lo, int32_t hi)
+SOH_FAST int32_t soh_clamp(int32_t value, int32_t lo, int32_t hi)
 {
     return value < lo ? lo : value > hi ? hi : value;
 }
@@ -69,9 +122,20 @@ static inline int32_t soh_clamp(int32_t value, int32_t lo, int32_t hi)
  * data. 32640 leaves room for an int8 weight in a 16-bit lane. */
 static void soh_center_s16(const int16_t *x, int32_t n, int32_t center, int16_t *out)
 {
-    int32_t i;
-    for (i = 0; i < n; i++)
-        out[i] = (int16_t)soh_clamp(x[i] - center, -32640, 32640);
+    const int16_t *const end = x + n;
+#if SOH_PATH > 0
+    const int32_t twice = center * 65536 + (uint16_t)center;
+    if (n > 1) {
+        const int16_t *const pairs = x + (n & ~(int32_t)1);
+        do { /* QSUB16 saturates at 16 bits */
+            SOH_STORE(out, soh_clamp_both(__qsub16(SOH_LOAD(x), twice), -32640, 32640));
+            x += 2;
+            out += 2;
+        } while (x != pairs);
+    }
+#endif
+    for (; x != end; x++, out++)
+        *out = (int16_t)soh_clamp(*x - center, -32640, 32640);
 }
 
 /* out[i] = x[i]: commits the next state of a recurrence. */
@@ -84,7 +148,7 @@ static void soh_copy_s16(const int16_t *x, int32_t n, int16_t *out)
 
 /* (8) tanh of a Q16 argument, Q15: linear interpolation of the odd half-table on [0, 8), 256
  * segments. Arguments beyond +-8 saturate: tanh(8) is one to 22 bits. |arg| < 2^31. */
-static int32_t soh_tanh_q15(int32_t arg, const int16_t *table)
+SOH_FAST int32_t soh_tanh_q15(int32_t arg, const int16_t *table)
 {
     const int32_t size = soh_clamp(arg < 0 ? -arg : arg, 0, 524287);
     const int16_t *knot = table + (size >> 11);
@@ -113,9 +177,15 @@ static void soh_euler_s16(const int16_t *x, const int32_t *pre, int32_t drive, i
 
 /* (1) acc * mult / 2^32, rounded to nearest, ties up. The only rounding of products with an
  * accumulator; one SMMULR on a Cortex-M4. |result| <= 2^30: nothing can overflow. */
-static inline int32_t soh_requant(int32_t acc, int32_t mult)
+SOH_FAST int32_t soh_requant(int32_t acc, int32_t mult)
 {
+#if SOH_PATH > 0
+    int32_t value;
+    __asm__("smmulr %0, %1, %2" : "=r"(value) : "r"(acc), "r"(mult));
+    return value;
+#else
     return (int32_t)(((int64_t)acc * mult + ((int64_t)1 << 31)) >> 32);
+#endif
 }
 
 /* (2) out[r] = clamp(requant((bias[r] + sum_c weight[r][c] x[c]) << shift, mult[r]), lo, hi)
@@ -158,17 +228,36 @@ static void soh_linear_s32(const int16_t *x, int32_t n_in, const int8_t *weight,
 static void soh_norm_stats(const int16_t *x, int32_t n, int32_t inv_n, int32_t eps,
     int32_t eps_shift, int32_t gain, int32_t gain_shift, int32_t *scale, int32_t *offset)
 {
-    int32_t i, step, shift, mean_q16, sum = 0;
+    const int16_t *const end = x + n;
+    int32_t step, shift, mean_q16, sum = 0;
     int64_t squares = 0;
     uint64_t variance, u, y, r;
-    for (i = 0; i < n; i++) {
-        sum += x[i];
-        squares += (int32_t)x[i] * x[i];
+#if SOH_PATH > 0
+    if (n > 3) {
+        const int16_t *const fours = x + (n & ~(int32_t)3);
+        do { /* SMLAD and SMLALD: two values each */
+            const int32_t a = SOH_LOAD(x), b = SOH_LOAD(x + 2);
+            sum = __smlad(b, 0x00010001, __smlad(a, 0x00010001, sum));
+            squares = __smlald(b, b, __smlald(a, a, squares));
+            x += 4;
+        } while (x != fours);
+    }
+#endif
+    for (; x != end; x++) {
+        sum += *x;
+        squares += (int32_t)*x * *x;
     }
     /* n^2 sigma^2 < 2^62, shifted by bit pairs into [2^62, 2^64) */
     variance = (uint64_t)(n * squares - (int64_t)sum * sum) + ((uint64_t)eps << eps_shift);
+#if SOH_PATH > 0
+    u = variance >> 32;
+    step = (u ? __builtin_clz((uint32_t)u) : 32 + __builtin_clz((uint32_t)variance)) >> 1;
+    variance <<= 2 * step;
+    shift = gain_shift - step;
+#else
     for (shift = gain_shift; (variance >> 62) == 0; shift--)
         variance <<= 2;
+#endif
     /* y = 1 / sqrt(u / 2^32) in Q30: a line within 13 %, then four Newton steps */
     u = variance >> 32;
     y = 2362232013u - ((u >> 2) + (u >> 4));
@@ -182,9 +271,13 @@ static void soh_norm_stats(const int16_t *x, int32_t n, int32_t inv_n, int32_t e
 
 /* (4) ((a * b) >> 16) + c, rounded down; SMLAWB on a Cortex-M4. The compiler proves that the
  * sum fits 32 bits. */
-static inline int32_t soh_smlaw(int32_t a, int16_t b, int32_t c)
+SOH_FAST int32_t soh_smlaw(int32_t a, int16_t b, int32_t c)
 {
+#if SOH_PATH > 0
+    return __smlawb(a, b, c);
+#else
     return (int32_t)(((int64_t)a * b) >> 16) + c;
+#endif
 }
 
 /* As norm_affine_s16, keeping 32 bits: the arguments of a table. */
@@ -207,9 +300,20 @@ static void soh_norm_affine_s32(const int16_t *x, int32_t n, int32_t inv_n, int3
 static void soh_sum_s32(const int16_t *x, int32_t n, int32_t bias, int32_t mult, int32_t shift,
     int32_t lo, int32_t hi, int32_t *out)
 {
-    int32_t i, acc = bias;
-    for (i = 0; i < n; i++)
-        acc += x[i];
+    const int16_t *const end = x + n;
+    int32_t acc = bias;
+#if SOH_PATH > 0
+    if (n > 3) {
+        const int16_t *const fours = x + (n & ~(int32_t)3);
+        do {
+            const int32_t a = SOH_LOAD(x), b = SOH_LOAD(x + 2);
+            acc = __smlad(b, 0x00010001, __smlad(a, 0x00010001, acc));
+            x += 4;
+        } while (x != fours);
+    }
+#endif
+    for (; x != end; x++)
+        acc += *x;
     out[0] = soh_clamp(soh_requant(acc * ((int32_t)1 << shift), mult), lo, hi);
 }
 

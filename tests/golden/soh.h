@@ -6,6 +6,7 @@
  * arithmetic lnnc-arith-1; integers only, no libc, no heap
  * input      100 x soh [1], q / 2^14, declared 0 ... 1.5
  * output     100 x soh [1], q / 2^14, declared 0 ... 1.5
+ * target     cortex-m4: plain C anywhere, DSP instructions and assembly where there are some
  * flash      3694 bytes of tables, and the code
  * RAM        state 1 + scratch 264 bytes, ports 400 bytes
  * stack      at most 256 bytes in a step (Cortex-M4, gcc -Os)
@@ -14,7 +15,7 @@
  *            soh_reset(&state);                               once
  *            if (soh_step(&state, &scratch, in, out) == 0)    for every sample or window
  *                ... out[] is valid
- * lnnc-manifest: {"arithmetic": "lnnc-arith-1", "lnnc": "0.1.0", "model": "435ef8a2a8d35cfdcf52b4ef6c4ee19ee840e012d80e6e9e4a0681d77735f83c", "name": "soh", "options": {"activations": "int16", "input_frac": null, "output_frac": null, "runtime_dt": null, "weight_bits": null}}
+ * lnnc-manifest: {"arithmetic": "lnnc-arith-1", "build": {"packing": "auto", "target": "cortex-m4", "weights": "flash"}, "lnnc": "0.1.0", "model": "435ef8a2a8d35cfdcf52b4ef6c4ee19ee840e012d80e6e9e4a0681d77735f83c", "name": "soh", "options": {"activations": "int16", "input_frac": null, "output_frac": null, "runtime_dt": null, "weight_bits": null}}
  */
 #ifndef SOH_H
 #define SOH_H
