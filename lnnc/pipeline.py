@@ -234,7 +234,8 @@ def verify_model(
     """
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
     asked = asdict(options) if isinstance(options, Options) else dict(options or {})
-    given = None if source is None else read_given(source, checkpoint.digest(), {"name": name, **asked, **(build or {})})
+    wanted = {"name": name, **asked, **(build or {})}
+    given = None if source is None else read_given(source, checkpoint.digest(), wanted)
     chosen = given.options if given else Options(**asked)
     prefix = given.name if given else "lnn" if name is None else name
     laid = given.build if given else Build(**(build or {}))

@@ -54,7 +54,8 @@ def profile_model(compiled: Compiled, opt: str = "-Os", cycles: bool = True, fla
     own, shared = layer_tables(program)
     return Profile(
         model=f"{compiled.name}: {summary(compiled.checkpoint)}; activations {compiled.options.activations}",
-        target=target, compiler=" ".join((COMPILER, str(version_of(COMPILER)), opt, *flags)), size=size, shared_flash=shared,
+        target=target, compiler=" ".join((COMPILER, str(version_of(COMPILER)), opt, *flags)), size=size,
+        shared_flash=shared,
         layers=tuple(_layer(program, src, step, own) for src in dict.fromkeys(call.src for call in program.calls())),
         step=step,
     )  # fmt: skip

@@ -85,7 +85,8 @@ TARGETS = {
         ),
         Target(
             "cortex-m7", ("-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=softfp", "-mfpu=fpv5-d16"),
-            unmodelled="it issues two instructions at once and has caches: counting instructions tells little", dsp=True,
+            unmodelled="it issues two instructions at once and has caches: counting instructions tells little",
+            dsp=True,
         ),
         Target("avr", unmodelled="nothing here compiles and counts for it yet"),
         Target("generic", unmodelled="no processor in particular"),

@@ -1,4 +1,4 @@
-/* Sum of x0 x2 + x1 x3 over all whole groups of four, modulo 2^32: what Winograd's identity (2a) takes
+/* Sum of x0 x2 + x1 x3 over all whole groups of four, modulo 2^32: what Winograd's identity takes
  * from every row alike. */
 static uint32_t lnn_cross_s16(const int16_t *x, int32_t n)
 {

@@ -5,11 +5,9 @@ static void lnn_linear_s16(const int16_t *x, int32_t n_in, const int8_t *weight,
     const int32_t *bias, const int32_t *mult, int32_t n_out, int32_t shift, int32_t lo,
     int32_t hi, int16_t *out)
 {
-    int32_t r, c;
-    for (r = 0; r < n_out; r++) {
-        int32_t acc = LNN_S32(bias + r);
-        for (c = 0; c < n_in; c++, weight++)
-            acc += (int32_t)LNN_S8(weight) * x[c];
+    int32_t r;
+    for (r = 0; r < n_out; r++, weight += n_in) {
+        int32_t acc = lnn_dot_s8(x, weight, n_in, LNN_S32(bias + r));
         acc = lnn_requant(acc * ((int32_t)1 << shift), LNN_S32(mult + r));
         out[r] = (int16_t)lnn_clamp(acc, lo, hi);
     }

@@ -1,4 +1,4 @@
-/* (2) As linear_s16, the weights packed for Winograd's identity (2a): blocks of four rows, see
+/* (2) As linear_s16, the weights packed for Winograd's identity: blocks of four rows, see
  * block_s8; zeros fill the last one. bias holds b[r] less the sum of w0 w2 + w1 w3 of the row. Sums
  * wrap on the way; what they end at fits, as the compiler proves of linear_s16. */
 static void lnn_packed_s16(const int16_t *x, int32_t n_in, const int8_t *weight,

@@ -42,8 +42,8 @@ FAULTS = (
     ),
     Fault(
         "sign of the centre",
-        exactly("lnn_clamp(x[i] - center"),
-        "lnn_clamp(x[i] + center",
+        exactly("lnn_clamp(*x - center"),
+        "lnn_clamp(*x + center",
         ("center_s16",),
         BOTH,
         "'input'",
@@ -66,11 +66,11 @@ FAULTS = (
     ),
     Fault(
         "16-bit accumulator",
-        r"(lnn_linear_s16\(const[^}]*)acc \+= \(int32_t\)LNN_S8\(weight\) \* x\[c\];",
-        r"\1acc = (int16_t)(acc + LNN_S8(weight) * x[c]);",
+        exactly("acc += (int32_t)LNN_S8(weight) * *x;"),
+        "acc = (int16_t)(acc + LNN_S8(weight) * *x);",
         ("linear_s16",),
-        BOTH,
-        "encoder.0",
+        ("window",),
+        "encoder.3",
     ),
     Fault(
         "index of the table off by one",

@@ -17,15 +17,15 @@ LIQUID_FAULTS = (
     # layers
     Fault(
         "weights of 16 bits read as 8",
-        inside("lnn_linear_w16_s32", "LNN_S16(weight)"),
-        r"\g<1>(int8_t)LNN_S16(weight)",
+        exactly("(int32_t)LNN_S16(weight + 2) * x[2]"),
+        "(int32_t)(int8_t)LNN_S16(weight + 2) * x[2]",
         ("linear_w16_s32",), ("cfc", "leaky"),
     ),
     Fault(
         "sums of 16-bit weights in 16 bits",
-        inside("lnn_linear_w16_s16", "acc += (int32_t)LNN_S16(weight) * x[c];"),
-        r"\g<1>acc = (int16_t)(acc + LNN_S16(weight) * x[c]);",
-        ("linear_w16_s16",), ("cfc",), "enter",
+        exactly("acc += (int32_t)LNN_S16(weight) * x[0] + (int32_t)LNN_S16(weight + 1) * x[1];"),
+        "acc = (int16_t)(acc + LNN_S16(weight) * x[0] + LNN_S16(weight + 1) * x[1]);",
+        ("linear_w16_s16",), ("cfc",), "near.backbone.0",
     ),
     Fault(
         "column off by one",

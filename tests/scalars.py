@@ -11,7 +11,6 @@ from lnnc.kernels import fixed, layernorm
 from lnnc.kernels.fixed import INT32_MAX, Ints
 from lnnc.kernels.lut import EXP_TABLE, TABLE
 from lnnc.kernels.registry import Args, Kernel, Param, Ranges
-from lnnc.resources import runtime_c
 
 INT32_MIN = -(2**31)
 CHUNK = 16_384  # four int32 arrays of it fit the harness's arena

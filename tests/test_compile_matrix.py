@@ -149,7 +149,7 @@ def test_headers_alone_and_twice(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("opt", ["-Os", "-O2", "-O3"])
 @pytest.mark.parametrize("name", MODELS)
 def test_needs_nothing_of_a_library_and_no_variables(name: str, opt: str, tmp_path: Path) -> None:
-    """Undefined symbols are a compiler's own helpers only, and nothing is writable but tables that were to be in RAM."""
+    """Undefined symbols are a compiler's own helpers only; nothing is writable but tables that were to be in RAM."""
     source = written(compiled(name), tmp_path)
     done = compile_object("cortex-m4", source, opt, "-ffreestanding", f"-D{name.upper()}_SELFTEST")
     assert done.returncode == 0, done.stderr[:3000]

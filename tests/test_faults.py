@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dsp_faults import DSP_FAULTS, PathFault
 from faults import BOTH, FAULTS, Fault, exactly
 from liquid import TABLE, liquid_checkpoint
 from liquid_faults import LIQUID_FAULTS
@@ -131,10 +132,12 @@ def runtime_text(kernels: tuple[str, ...]) -> str:
     return amalgamated([RECORDS[name] for name in kernels])
 
 
-def kernel_net(kernels: tuple[str, ...], text: str, machine: Machine, folder: Path) -> dict[str, list[str]]:
+def kernel_net(
+    kernels: tuple[str, ...], text: str, machine: Machine, folder: Path, flags: tuple[str, ...] = ()
+) -> dict[str, list[str]]:
     """What the differential test says of each kernel in this text."""
     entries = [RECORDS[name] for name in kernels]
-    image = build_kernels(machine, entries, folder, text, opt="-O1")
+    image = build_kernels(machine, entries, folder, text, flags, opt="-O1")
     return {k: compare(cases(k), run_cases(machine, image, entries, cases(k))) for k in kernels}
 
 
@@ -171,6 +174,21 @@ def test_the_models_hold_every_kernel_that_a_fault_needs() -> None:
 def test_kernel_net_catches(fault: Fault, tmp_path: Path) -> None:
     text = apply(fault, runtime_text(fault.kernels))
     found = kernel_net(fault.kernels, text, HostMachine(), tmp_path)
+    blind = [kernel for kernel, texts in found.items() if not texts]
+    assert not blind, f"no case of {blind} shows it"
+
+
+@QEMU
+@pytest.mark.parametrize("fault", DSP_FAULTS, ids=lambda f: f.name)
+def test_kernel_net_catches_on_its_code_path(fault: PathFault, tmp_path: Path) -> None:
+    text = apply(fault, runtime_text(fault.kernels))
+    machine = M4Machine(trap_unaligned=False)
+    try:
+        found = kernel_net(fault.kernels, text, machine, tmp_path, (f"-DLNN_PATH={fault.path}",))
+    except LnncError as crash:  # wrong assembly may also leave the road
+        if "running on" not in crash.where:
+            raise
+        return
     blind = [kernel for kernel, texts in found.items() if not texts]
     assert not blind, f"no case of {blind} shows it"
 
@@ -264,20 +282,27 @@ def test_memory_faults_stop_the_run(fault: Fault, machine: Machine, words: str, 
         kernel_net(("copy_s16",), apply(fault, runtime_text(("copy_s16",))), machine, tmp_path)
 
 
-@pytest.mark.parametrize(("machine", "message"), [
-    pytest.param(HostMachine(sanitize=True), "misaligned address", id="host-sanitized"),
-    pytest.param(M4Machine(), "unaligned word access", id="m4", marks=QEMU),
+PLAIN_WORDS = Fault(
+    "words from the port, plain C",
+    exactly("for (; x != end; x++, out++) *out = (int16_t)lnn_clamp(*x - center, -32640, 32640);"),
+    """\
+for (; x + 1 < end; x += 2, out += 2) {
+        const uint32_t pair = *(const uint32_t *)(const void *)x;
+        out[0] = (int16_t)lnn_clamp((int16_t)(pair & 65535u) - center, -32640, 32640);
+        out[1] = (int16_t)lnn_clamp((int16_t)(pair >> 16) - center, -32640, 32640);
+    }""",
+)
+DSP_WORDS = Fault(
+    "words from the port, intrinsics", exactly("__qsub16(LNN_LOAD(x),"), "__qsub16(*(const int32_t *)(const void *)x,"
+)
+
+
+@pytest.mark.parametrize(("machine", "fault", "message"), [
+    pytest.param(HostMachine(sanitize=True), PLAIN_WORDS, "misaligned address", id="host-sanitized"),
+    pytest.param(M4Machine(), DSP_WORDS, "unaligned word access", id="m4", marks=QEMU),
 ])  # fmt: skip
-def test_words_in_a_whole_program_fault_at_odd_halfwords(machine: Machine, message: str) -> None:
+def test_words_in_a_whole_program_fault_at_odd_halfwords(machine: Machine, fault: Fault, message: str) -> None:
     """The port `in` comes from the caller at any even address; the harness uses address % 4 == 2 every other step."""
-    loop = exactly("for (i = 0; i < n; i++) out[i] = (int16_t)lnn_clamp(x[i] - center, -32640, 32640);")
-    words = """\
-for (i = 0; i + 1 < n; i += 2) {
-        const uint32_t pair = *(const uint32_t *)(const void *)(x + i);
-        out[i] = (int16_t)lnn_clamp((int16_t)(pair & 65535u) - center, -32640, 32640);
-        out[i + 1] = (int16_t)lnn_clamp((int16_t)(pair >> 16) - center, -32640, 32640);
-    }"""
-    fault = Fault("words from the port", loop, words)
     assert message in program_net("window", in_model(fault), machine)
     assert program_net("window", in_model(fault), HostMachine()) == ""  # a PC forgives it: hence the other machines
 

@@ -21,8 +21,9 @@ from lnnc.frontend.parse import parse_checkpoint
 from lnnc.ir.program import ProgramPort
 from lnnc.pipeline import Compiled, Options, compile_model, write_files
 from lnnc.reference.quantio import fracs, to_raw, to_real
-from lnnc.report.size import measure
+from lnnc.report.size import CFLAGS, assembly_pushes, measure
 from lnnc.resources import example_path
+from lnnc.targets import Build
 from lnnc.verify.check import check_model
 from lnnc.verify.host import HostMachine
 from lnnc.verify.vectors import make_golden, make_groups
@@ -398,6 +399,20 @@ def test_the_stack_stays_below_what_the_banner_says(name: str) -> None:
     files = compiled(name).files
     assert f"at most {STACK_BOUND} bytes" in files.source
     assert measure(files.source, files.header, name).stack <= STACK_BOUND
+
+
+@pytest.mark.needs("arm-none-eabi-gcc")
+@pytest.mark.parametrize("name", PLAIN)
+def test_assembly_counts_as_stack(name: str) -> None:
+    """What the loop of packed layers pushes is in the figure, and below the banner's."""
+    document, width = small_models()[name]
+    made = compile_model(parse_checkpoint(document, name), name, Options(width), build=Build(packing="blocks"))
+    plain, whole = (
+        measure(made.files.source, made.files.header, name, (*CFLAGS, f"-D{name.upper()}_PATH={path}")).stack
+        for path in (1, 2)
+    )
+    assert 56 < whole <= STACK_BOUND
+    assert assembly_pushes(made.files.source) == {f"{name}_sweep_s16": 56} and plain <= STACK_BOUND
 
 
 @pytest.mark.needs("avr-gcc", "simavr")

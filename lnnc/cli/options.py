@@ -60,8 +60,8 @@ def compile_options(command: F) -> F:
         ),
         click.option(
             "--target", type=click.Choice(list(TARGETS)),
-            help="Processor: cortex-m4 and -m7 get DSP code beside plain C, which runs anywhere; it is also the one that "
-            "costs are told for (default: cortex-m4).",
+            help="Processor: cortex-m4 and -m7 get DSP code beside plain C, which runs anywhere; it is also the one "
+            "that costs are told for (default: cortex-m4).",
         ),
         click.option(
             "--weights", type=click.Choice(WEIGHTS),

@@ -17,7 +17,8 @@ PATHS = ("plain", "intrinsics", "assembly")  # the values of <NAME>_PATH in the 
 @compile_options
 @opt_option
 @click.option(
-    "--path", type=click.Choice(PATHS),
+    "--path",
+    type=click.Choice(PATHS),
     help="Code path to measure: plain C, DSP intrinsics, or those and assembly (default: the fastest of the target).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

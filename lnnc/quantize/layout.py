@@ -15,11 +15,11 @@ from lnnc.targets import Build
 
 PACKED = {"linear_s16": "packed_s16", "linear_s32": "packed_s32"}
 
-# Modelled cycles of a Cortex-M4: a row by row product takes ROW_MAC for each weight and ROW_FIX for each row; a block of
-# four rows BLOCK_MAC for each weight (filled up with zeros) and BLOCK_FIX, and CROSS for each input of the layer.
-ROW_MAC, ROW_FIX = 5.0, 20.0
-BLOCK_MAC, BLOCK_FIX, CROSS, CALL_FIX = 1.3, 60.0, 1.3, 60.0
-SAVED_MIN = 8_000  # cycles of a step that are worth the kilobyte of code of one block kernel
+# Modelled cycles of a Cortex-M4: a row by row product takes ROW_MAC for each weight and ROW_FIX for each row; a block
+# of four rows BLOCK_MAC for each weight (filled up with zeros) and BLOCK_FIX, and CROSS for each input of the layer.
+ROW_MAC, ROW_FIX = 3.3, 22.0
+BLOCK_MAC, BLOCK_FIX, CROSS, CALL_FIX = 1.3, 75.0, 1.5, 60.0
+SAVED_MIN = 6_000  # cycles of a step that are worth the kilobyte of code of one block kernel
 
 
 def lay_out(program: Program, build: Build) -> Program:
@@ -66,7 +66,7 @@ def _bias(program: Program, call: Call) -> Ints:
 
 def _gain(program: Program, index: int) -> float:
     """Modelled cycles of a step that blocks save."""
-    rows, columns = _matrix(program, program.calls()[index]).shape
+    rows, columns = map(int, _matrix(program, program.calls()[index]).shape)
     by_row = rows * (ROW_MAC * columns + ROW_FIX)
     by_block = blocks_of(rows) * (BLOCK_MAC * ROWS * columns + BLOCK_FIX) + CROSS * columns + CALL_FIX
     return (by_row - by_block) * _times(program, index)
@@ -99,7 +99,7 @@ def _tables(program: Program, call: Call) -> list[Constant]:
     rows, columns = weight.shape
     old = [program.constant(str(args[name])) for name in ("weight", "bias", "mult")]
     data = (pack(weight), fill(_bias(program, call)), fill(old[2].data))
-    note = f"{rows} x {columns} in blocks of {ROWS} rows and groups of {COLUMNS} columns w2, w0, w3, w1; one scale per row"
+    note = f"{rows} x {columns} in blocks of {ROWS} rows, groups of {COLUMNS} columns w2, w0, w3, w1; one scale per row"
     notes = (note, f"{old[1].note}less w0 w2 + w1 w3 of each group", old[2].note)
     shapes = ((blocks_of(rows), columns, ROWS), (len(data[1]),), (len(data[2]),))
     return [
