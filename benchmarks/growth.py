@@ -1,4 +1,4 @@
-"""Cycles over multiplications: lnnc on networks of two layers, n -> n -> n, from 1 k to 400 k MAC."""
+"""Cycles over multiplications, 1 k to 400 k MAC: networks that grow wider, n -> n -> n, and that grow deeper."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from networks import count_macs, two_layers
+from networks import count_macs, stack
 from numpy.typing import NDArray
 
 from lnnc.pipeline import compile_model
@@ -15,7 +15,12 @@ from lnnc.quantize.context import Options
 from lnnc.targets import Build
 
 WIDTHS = (24, 36, 50, 72, 100, 144, 200, 256, 320, 384, 450)
+DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 400)
 FIXED_LIMIT = 2000  # cycles
+
+# (width, layers) of each network. A row and an input cost something too, and a wider network has fewer of them for each
+# MAC: its points lie on a slightly bent curve. Those of a deeper one have the same shape of layer throughout.
+SHAPES = {"wider": [(width, 2) for width in WIDTHS], "deeper": [(32, layers) for layers in DEPTHS]}
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Line:
 
     Attributes:
         deviation: of the point that is farthest from the line, as a part of the line there.
-        farthest: width n of that point.
+        farthest: MAC of that point.
     """
 
     slope: float
@@ -47,7 +52,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Family:
-    """What all widths cost in one way.
+    """What all networks of a shape cost in one way.
 
     Attributes:
         plain: the least-squares line, which the largest networks decide.
@@ -62,19 +67,25 @@ class Family:
 
 
 def growth(say: Callable[[str], None]) -> list[Family]:
-    """All widths in each way: int16 activations, 8-bit weights, -O2."""
+    """All networks in each way: int16 activations, 8-bit weights, -O2."""
+    return [found for kind, shapes in SHAPES.items() for found in grown(kind, shapes, say)]
+
+
+def grown(kind: str, shapes: Sequence[tuple[int, int]], say: Callable[[str], None]) -> list[Family]:
+    """The networks of one kind."""
     macs: list[int] = []
     cycles: dict[Way, list[int]] = {way: [] for way in WAYS}
-    for width in WIDTHS:
-        checkpoint = two_layers(width)
+    for width, layers in shapes:
+        checkpoint = stack(width, layers)
         for way in WAYS:
             compiled = compile_model(checkpoint, options=Options("int16"), build=Build(packing=way.packing))
             found = profile_model(compiled, "-O2", flags=(f"-DLNN_PATH={way.path}",)).step
             assert found is not None
             cycles[way].append(found.total.cycles)
         macs.append(count_macs(compiled.graph))
-        say(f"{width}-{width}-{width}: {macs[-1]:,} MAC, {', '.join(f'{n[-1]:,}' for n in cycles.values())} cycles")
-    return [family(way.words, macs, counts) for way, counts in cycles.items()]
+        counts = ", ".join(f"{n[-1]:,}" for n in cycles.values())
+        say(f"{kind}, {layers} x {width} -> {width}: {macs[-1]:,} MAC, {counts} cycles")
+    return [family(f"{kind}, {way.words}", macs, counts) for way, counts in cycles.items()]
 
 
 def family(words: str, macs: Sequence[int], cycles: Sequence[int]) -> Family:
@@ -86,26 +97,26 @@ def fit(macs: Sequence[int], cycles: Sequence[int], weights: NDArray[np.float64]
     """The least-squares line through the points; weights: of each residual before it is squared."""
     slope, fixed = np.polyfit(macs, cycles, 1, w=weights)
     apart = np.abs(np.array(cycles) / (slope * np.array(macs) + fixed) - 1.0)
-    return Line(float(slope), float(fixed), float(apart.max()), WIDTHS[int(apart.argmax())])
+    return Line(float(slope), float(fixed), float(apart.max()), int(macs[int(apart.argmax())]))
 
 
 def growth_text(lines: Sequence[Family]) -> str:
     """The points, and what the lines say of them."""
-    head = ("n", "MAC", *(f"{line.words}: cycles  per MAC" for line in lines))
-    rows = [head]
-    for index, width in enumerate(WIDTHS):
-        mac = lines[0].macs[index]
-        costs = [line.cycles[index] for line in lines]
-        rows.append((str(width), f"{mac:,}", *(f"{cost:,}  {cost / mac:7.2f}" for cost in costs)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    text = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([*text, "", *(verdict(line) for line in lines)])
+    return "\n\n".join(points(line) + "\n" + verdict(line) for line in lines)
+
+
+def points(line: Family) -> str:
+    """MAC, cycles and their ratio."""
+    rows = [
+        f"{mac:>9,} MAC {cost:>9,} cycles {cost / mac:6.2f}" for mac, cost in zip(line.macs, line.cycles, strict=True)
+    ]
+    return "\n".join([f"{line.words}:", *rows])
 
 
 def verdict(found: Family) -> str:
     """What the lines say."""
     lines = (("least squares", found.plain), ("least squares of relative deviations", found.relative))
-    return "\n".join([f"{found.words}:", *(f"    {words}: {described(line)}" for words, line in lines)])
+    return "\n".join(f"    {words}: {described(line)}" for words, line in lines)
 
 
 def described(line: Line) -> str:
@@ -113,5 +124,5 @@ def described(line: Line) -> str:
     kept = "within" if abs(line.fixed) <= FIXED_LIMIT else "ABOVE"
     return (
         f"{line.slope:.3f} cycles/MAC + {line.fixed:,.0f} cycles ({kept} {FIXED_LIMIT:,}); "
-        f"largest deviation {line.deviation:.1%}, at n = {line.farthest}"
+        f"largest deviation {line.deviation:.1%}, at {line.farthest:,} MAC"
     )

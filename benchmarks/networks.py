@@ -180,11 +180,13 @@ def chain() -> Checkpoint:
     return from_torch(nn.Sequential(*parts, layers[-1]), normal_rows(CHAIN[0])).checkpoint
 
 
-def two_layers(width: int) -> Checkpoint:
-    """width -> width -> width with a ReLU between, 8-bit weights: the family of `growth.py`."""
+def stack(width: int, layers: int) -> Checkpoint:
+    """Linear layers width -> width with ReLUs between, 8-bit weights: the networks of `growth.py`."""
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
-    return from_torch(module, normal_rows(width), weight_bits=8).checkpoint
+    parts: list[nn.Module] = []
+    for _ in range(layers):
+        parts += [nn.Linear(width, width), nn.ReLU()]
+    return from_torch(nn.Sequential(*parts[:-1]), normal_rows(width), weight_bits=8).checkpoint
 
 
 def normal_rows(features: int) -> Array:

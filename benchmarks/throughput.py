@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ BATCHES = (1, 100, 1000)
 def compile_large(folder: Path) -> tuple[int, float, float]:
     """(parameters, seconds, megabytes at most) of `lnnc compile` in a process of its own."""
     torch.manual_seed(0)
-    layers = [torch.nn.Linear(a, b) for a, b in zip(WIDTHS, WIDTHS[1:], strict=False)]
+    layers = [torch.nn.Linear(a, b) for a, b in pairwise(WIDTHS)]
     network = torch.nn.Sequential(layers[0], torch.nn.ReLU(), layers[1], torch.nn.ReLU(), layers[2])
     rows = np.random.default_rng(0).standard_normal((64, WIDTHS[0])).astype(np.float32)
     lnnc.from_torch(network, rows).save(folder / "large.pt")
