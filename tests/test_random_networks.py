@@ -28,8 +28,8 @@ PER_BATCH = 20
 BATCHES, SLOW_BATCHES = 11, 50
 REFUSED_MAX = 0.25  # of the networks drawn: beyond that the compiler refuses what it should take
 VECTORS = 24  # steps for each model, corners of the ports included
-OPTIMISATIONS = ("-O2", "-Os", "-O0", "-O1")
-SLOW_OPTIMISATIONS = ("-O3", *OPTIMISATIONS)  # -O3 takes three times as long to compile
+OPTIMISATIONS = ("-O2", "-Os", "-O0", "-O3")
+SLOW_OPTIMISATIONS = (*OPTIMISATIONS, "-O1")
 
 
 def draw(seed: tuple[int, ...], count: int) -> tuple[list[Checkpoint], int]:

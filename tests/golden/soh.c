@@ -9,7 +9,7 @@
  * target     cortex-m4: plain C anywhere, DSP instructions and assembly where there are some
  * flash      3694 bytes of tables, and the code
  * RAM        state 1 + scratch 264 bytes, ports 400 bytes
- * stack      at most 256 bytes in a step (Cortex-M4, gcc -Os)
+ * stack      at most 320 bytes in a step (Cortex-M4, gcc -Os)
  *
  * use        static soh_state state; static soh_scratch scratch;
  *            soh_reset(&state);                               once
@@ -150,11 +150,18 @@ static void soh_copy_s16(const int16_t *x, int32_t n, int16_t *out)
  * segments. Arguments beyond +-8 saturate: tanh(8) is one to 22 bits. |arg| < 2^31. */
 SOH_FAST int32_t soh_tanh_q15(int32_t arg, const int16_t *table)
 {
-    const int32_t size = soh_clamp(arg < 0 ? -arg : arg, 0, 524287);
-    const int16_t *knot = table + (size >> 11);
-    const int32_t low = SOH_S16(knot);
-    const int32_t rise = SOH_S16(knot + 1) - low;
-    const int32_t value = low + ((rise * (size & 2047) + 1024) >> 11);
+    int32_t size = arg < 0 ? -arg : arg;
+    const int16_t *knot;
+    int32_t low, rise, value;
+#if SOH_PATH > 0
+    __asm__("usat %0, #19, %0" : "+r"(size));
+#else
+    size = soh_clamp(size, 0, 524287);
+#endif
+    knot = table + (size >> 11);
+    low = SOH_S16(knot);
+    rise = SOH_S16(knot + 1) - low;
+    value = low + ((rise * (size & 2047) + 1024) >> 11);
     return arg < 0 ? -value : value;
 }
 

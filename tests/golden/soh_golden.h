@@ -9,7 +9,7 @@
  * target     cortex-m4: plain C anywhere, DSP instructions and assembly where there are some
  * flash      3694 bytes of tables, and the code
  * RAM        state 1 + scratch 264 bytes, ports 400 bytes
- * stack      at most 256 bytes in a step (Cortex-M4, gcc -Os)
+ * stack      at most 320 bytes in a step (Cortex-M4, gcc -Os)
  *
  * use        static soh_state state; static soh_scratch scratch;
  *            soh_reset(&state);                               once
