@@ -184,6 +184,11 @@ def compile_bakenn(variant: str, case: Case, python: str, folder: Path) -> Code:
     done = _run([python, str(BAKENN_SCRIPT), str(model), str(samples), str(made), variant])
     if done.returncode != 0:
         raise LnncError(_last_line(done.stderr))
+    return bakenn_code(made)
+
+
+def bakenn_code(made: Path) -> Code:
+    """What bakeNN wrote into a folder under the name "peer", and reference.npy, as a peer's code."""
     header = (made / "bknn_peer.h").read_text(encoding="utf-8")
     n_in, n_out, arena = (int(_defined(header, name)) for name in ("INPUT_BYTES", "OUTPUT_BYTES", "ARENA_SIZE"))
     declared = f'#include "bknn_peer.h"\nstatic uint8_t arena[{max(arena, 1)}] __attribute__((aligned(16)));'

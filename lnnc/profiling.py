@@ -56,7 +56,10 @@ def profile_model(compiled: Compiled, opt: str = "-Os", cycles: bool = True, fla
         model=f"{compiled.name}: {summary(compiled.checkpoint)}; activations {compiled.options.activations}",
         target=target, compiler=" ".join((COMPILER, str(version_of(COMPILER)), opt, *flags)), size=size,
         shared_flash=shared,
-        layers=tuple(_layer(program, src, step, own) for src in dict.fromkeys(call.src for call in program.calls())),
+        layers=tuple(
+            _layer(program, src, step, own, compiled.build.weights == "ram")
+            for src in dict.fromkeys(call.src for call in program.calls())
+        ),
         step=step,
     )  # fmt: skip
 
@@ -68,11 +71,12 @@ def _step(compiled: Compiled, target: Target, opt: str, flags: Sequence[str]) ->
     return measure_step(compiled.program, files, compiled.name, target, opt, known, flags)
 
 
-def _layer(program: Program, src: str, step: StepCost | None, own: dict[str, int]) -> LayerCost:
+def _layer(program: Program, src: str, step: StepCost | None, own: dict[str, int], in_ram: bool) -> LayerCost:
     calls = [(index, call) for index, call in enumerate(program.calls()) if call.src == src]
     cost = sum((step.calls.get(index, Cost()) for index, _ in calls), Cost()) if step else None
-    ram = max(working_ram(program, call) for _, call in calls)
-    return LayerCost(src, tuple(call.kernel for _, call in calls), cost, own.get(src, 0), ram)
+    tables = own.get(src, 0)
+    ram = max(working_ram(program, call) for _, call in calls) + (tables if in_ram else 0)
+    return LayerCost(src, tuple(call.kernel for _, call in calls), cost, tables, ram)
 
 
 def layer_tables(program: Program) -> tuple[dict[str, int], int]:

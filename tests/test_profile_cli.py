@@ -216,3 +216,25 @@ def test_a_budget_contradicts_stopping_early(model: Path) -> None:
     shown = lnnc("compile", model, "--stop-after", "code", "--max-flash", "1k")
     assert shown.code == 2
     assert "--stop-after" in shown.err
+
+
+@NEEDS
+def test_tables_in_ram_count_as_ram(model: Path) -> None:
+    """The whole tables move from flash to RAM and stay in flash as what start-up code copies."""
+    flash, ram = table(model), table(model, "--weights", "ram")
+    tables = sum(constant.bytes for constant in compile_model(model).program.constants)
+    assert tables <= ram["data"] <= tables + 8 and ram["data"] == ram["ram"] - flash["ram"]
+    assert flash["data"] == 0
+    own = [layer["tables"] for layer in ram["layers"]]
+    more = [b["working_ram"] - a["working_ram"] for a, b in zip(flash["layers"], ram["layers"], strict=True)]
+    assert more == own
+    assert ram["board"]["cycles"] < flash["board"]["cycles"], "no load waits for flash"
+
+
+@NEEDS
+@pytest.mark.parametrize("path", ["plain", "intrinsics", "assembly"])
+def test_every_code_path_can_be_profiled(model: Path, path: str) -> None:
+    found = table(model, "--packing", "blocks", "--path", path)
+    kernels = {kernel for layer in found["layers"] for kernel in layer["kernels"]}
+    assert {"packed_s16"} <= kernels
+    assert f"_PATH={('plain', 'intrinsics', 'assembly').index(path)}" in found["compiler"]

@@ -27,7 +27,7 @@ class LayerCost:
         kernels: that its calls run, in order.
         cost: None where the target has no cycle model.
         flash: bytes of tables that no other layer uses.
-        ram: bytes of the buffers that the largest of its calls works on.
+        ram: bytes of the buffers that the largest of its calls works on, and of its tables where they are in RAM.
     """
 
     name: str
