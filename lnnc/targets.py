@@ -63,7 +63,7 @@ class Target:
 # Clock, current: nRF52840 Product Specification, "CPU running": CoreMark from flash, HFXO, DC/DC, 3.0 V: 3.3 mA
 # (52 uA/MHz). Sensors, LEDs and regulators of the Arduino board come on top.
 # flash_wait: fitted to two published cycle counts of int8 networks on this chip (they differ from the model by 0.5 and
-# 3.9 %: benchmarks/calibration.py); a larger program was 10 to 16 % above the model: its instructions wait for flash too.
+# 3.9 %: benchmarks/calibration.py); a larger program was 10 to 16 % above the model: its code waits for flash too.
 NRF52840 = Board(
     "nRF52840 (Arduino Nano 33 BLE Sense)", clock_mhz=64.0, flash_wait=3, error=0.15, current_ma=3.3, volts=3.0,
     source="nRF52840 Product Specification: CPU running CoreMark from flash, HFXO, DC/DC, 3 V",
