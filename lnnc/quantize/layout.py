@@ -14,6 +14,7 @@ from lnnc.kernels.packed import COLUMNS, ROWS, blocks_of, fill, pack, pack_bias
 from lnnc.targets import Build
 
 PACKED = {"linear_s16": "packed_s16", "linear_s32": "packed_s32"}
+TABLES = ("weight", "bias", "mult")
 
 # Modelled cycles of a Cortex-M4: a row by row product takes ROW_MAC for each weight and ROW_FIX for each row; a block
 # of four rows BLOCK_MAC for each weight (filled up with zeros) and BLOCK_FIX, and CROSS for each input of the layer.
@@ -45,13 +46,14 @@ def _worth(program: Program, kernel: str, gains: dict[int, float]) -> list[int]:
 
 
 def _dense(program: Program) -> list[int]:
-    """The calls whose weights can be packed: they alone read them, and the bias that they then need fits."""
+    """The calls whose tables can be packed: they alone read them, and the bias that they then need fits."""
     users = Counter(arg for call in program.calls() for _, arg in call.args)
-    return [
-        index
-        for index, call in enumerate(program.calls())
-        if call.kernel in PACKED and users[dict(call.args)["weight"]] == 1 and _bias(program, call).min() > -(2**31)
-    ]
+
+    def packable(call: Call) -> bool:
+        own = all(users[dict(call.args)[name]] == 1 for name in TABLES)
+        return own and bool(_bias(program, call).min() > -(2**31))
+
+    return [index for index, call in enumerate(program.calls()) if call.kernel in PACKED and packable(call)]
 
 
 def _matrix(program: Program, call: Call) -> Ints:
@@ -97,7 +99,7 @@ def _tables(program: Program, call: Call) -> list[Constant]:
     """The tables of a dense call, packed."""
     args, weight = dict(call.args), _matrix(program, call)
     rows, columns = weight.shape
-    old = [program.constant(str(args[name])) for name in ("weight", "bias", "mult")]
+    old = [program.constant(str(args[name])) for name in TABLES]
     data = (pack(weight), fill(_bias(program, call)), fill(old[2].data))
     note = f"{rows} x {columns} in blocks of {ROWS} rows, groups of {COLUMNS} columns w2, w0, w3, w1; one scale per row"
     notes = (note, f"{old[1].note}less w0 w2 + w1 w3 of each group", old[2].note)
