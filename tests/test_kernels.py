@@ -33,8 +33,13 @@ MACHINES = [
     pytest.param(M4Machine(), "-O2", id="m4", marks=QEMU),
     pytest.param(M4Machine(trap_unaligned=False), "-Os", id="m4-size", marks=QEMU),
 ]
-# Code paths (runtime_c/lnn_paths.h) that a Cortex-M4 does not choose by itself at these optimisations.
-PATHS = [(path, opt) for path in (0, 1, 2) for opt in ("-O0", "-Os", "-O2", "-O3") if (path, opt) != (2, "-Os")]
+# Code paths (runtime_c/lnn_paths.h) at every optimisation; some always, the rest in the long run.
+ALWAYS = ((0, "-O2"), (1, "-O0"), (1, "-O3"), (2, "-O2"), (2, "-O0"))
+PATHS = [
+    pytest.param(path, opt, marks=() if (path, opt) in ALWAYS else pytest.mark.slow)
+    for path in (0, 1, 2)
+    for opt in ("-O0", "-Os", "-O2", "-O3")
+]
 
 
 @cache
