@@ -10,6 +10,8 @@ fit. Source: S. Winograd, "A New Algorithm for Inner Product", IEEE Trans. Compu
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from lnnc.kernels.dense import SIZE_MAX, fit_rows, linear, rows_fault
@@ -75,16 +77,30 @@ def fill(values: Ints) -> Ints:
     return np.concatenate([values, np.zeros(-len(values) % ROWS, np.int64)])
 
 
-def _rows(args: Args) -> tuple[Ints, Ints]:
-    """(weight, bias) of equation (2) of the rows that there are."""
-    weight = unpack(args["weight"], args["n_in"])
-    return weight[: args["n_out"]], wrap(args["bias"] + cross(weight))[: args["n_out"]]
+class _Same:
+    """An array as a key: equal to itself alone. Tables of a program are never written."""
+
+    def __init__(self, array: Ints) -> None:
+        self.array = array
+
+    def __hash__(self) -> int:
+        return id(self.array)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.array is other.array
+
+
+@lru_cache(maxsize=64)
+def _rows(weight: _Same, bias: _Same, n_in: int, n_out: int) -> tuple[Ints, Ints]:
+    """(weight, bias) of equation (2) of the rows that there are, unpacked once for all steps of a stream."""
+    matrix = unpack(weight.array, n_in)
+    return matrix[:n_out], wrap(bias.array + cross(matrix))[:n_out]
 
 
 def _check(args: Args, ranges: Ranges) -> str:
     if args["blocks"] != blocks_of(args["n_out"]):
         return f"{args['n_out']} rows in {args['blocks']} blocks"
-    weight, bias = _rows(args)
+    weight, bias = _rows(_Same(args["weight"]), _Same(args["bias"]), args["n_in"], args["n_out"])
     return rows_fault(weight, {**args, "bias": bias}, ranges)
 
 
@@ -136,5 +152,5 @@ def packed_s32(
 
 
 def _packed(x: Ints, n_in: int, weight: Ints, bias: Ints, mult: Ints, n_out: int, shift: int, lo: int, hi: int) -> Ints:
-    rows, biases = _rows({"weight": weight, "bias": bias, "n_in": n_in, "n_out": n_out})
+    rows, biases = _rows(_Same(weight), _Same(bias), n_in, n_out)
     return linear(x, rows, biases, mult[:n_out], shift, lo, hi)
