@@ -1,0 +1,1 @@
+"""From sequences to a trained, distilled, pruned and chosen student. torch is imported here."""
