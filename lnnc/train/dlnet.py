@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -163,7 +164,7 @@ def _hidden_layers(widths: tuple[int, ...], dropout: float, *, after_last: bool)
     There the decoder's last hidden layer has no Dropout.
     """
     layers: list[nn.Module] = []
-    for taken, given in zip(widths, widths[1:], strict=False):
+    for taken, given in pairwise(widths):
         layers += [nn.Linear(taken, given), nn.LayerNorm(given), nn.ReLU(), nn.Dropout(dropout)]
     return layers if after_last or not layers else layers[:-1]
 
