@@ -9,6 +9,7 @@ The price is a compilation for every update of the weights, about a tenth of a s
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,14 @@ class _StraightThrough(torch.autograd.Function):
         return gradients[0], None
 
 
+def _digest(module: nn.Module) -> bytes:
+    """Of the weights: their version counters miss what is written through `.data`."""
+    hasher = hashlib.blake2b()
+    for tensor in module.state_dict().values():
+        hasher.update(tensor.detach().contiguous().numpy().tobytes())
+    return hasher.digest()
+
+
 class Quantized(nn.Module):
     """A network in real units whose forecasts are those of its compiled program.
 
@@ -51,7 +60,7 @@ class Quantized(nn.Module):
         super().__init__()
         self.twin = twin
         self.to_checkpoint, self.options = to_checkpoint, options or Options()
-        self._compiled: tuple[tuple[int, ...], Program] | None = None
+        self._compiled: tuple[bytes, Program] | None = None
 
     def program(self) -> Program:
         """The compiled program of the present weights; compiled again only when they have changed.
@@ -59,8 +68,7 @@ class Quantized(nn.Module):
         Raises:
             LnncError: the network cannot be compiled.
         """
-        held = list(self.twin.state_dict(keep_vars=True).values())
-        now = tuple(number for tensor in held for number in (tensor.data_ptr(), tensor._version))
+        now = _digest(self.twin)
         if self._compiled is None or self._compiled[0] != now:
             compiled = plan_model(self.to_checkpoint(self.twin), options=self.options)
             self._compiled = (now, compiled.program)
