@@ -18,7 +18,7 @@ from lnnc.data.tables import read_table
 from lnnc.errors import Findings, LnncError
 
 UNSTATED = "not stated"
-SYNTHETIC_LICENCE = "CC0-1.0 (synthetic: made by lnnc, no measurement)"
+SYNTHETIC_LICENCE = "CC0-1.0 (synthetic)"
 
 
 @dataclass

@@ -8,7 +8,7 @@ import numpy as np
 
 from lnnc.data.dataset import Sequence
 from lnnc.data.matr import NOMINAL
-from lnnc.data.reading import ImportOptions
+from lnnc.data.reading import SHOWN, ImportOptions
 from lnnc.data.repair import repair
 from lnnc.errors import Findings, LnncError
 
@@ -110,5 +110,6 @@ def about_lives(sequences: list[Sequence]) -> list[str]:
     ]
     short = [f"{s.name} ({len(s.values)})" for s in sequences if len(s.values) < SHORT]
     if short:
-        lines.append(f"{len(short)} cells are shorter than {SHORT} cycles, kept: {', '.join(short)}")
+        listed = ", ".join(short[:SHOWN]) + (" ..." if len(short) > SHOWN else "")
+        lines.append(f"shorter than {SHORT} cycles, kept: {len(short)} of {len(sequences)} cells: {listed}")
     return lines

@@ -33,7 +33,7 @@ class _Fault(Exception):
 
 
 def read_matr(file: Path, batch: int | None = None) -> Reading:
-    """Discharge capacities in Ah of every cell of one batch file; unmeasured samples stay as they are.
+    """Discharge capacities in Ah of every cell of one batch file, as they are; a cell without data has no rows.
 
     Args:
         batch: number of the batch; None: by the date in the file, else in its name.
@@ -88,13 +88,12 @@ def _cells(handle: Any, file: Path, prefix: str) -> tuple[list[Sequence], list[s
     for index, link in enumerate(_links(handle, file)):
         name = f"{prefix}{index}"
         try:
-            values, said = _capacity(handle, link, index, name)
+            values, said = _capacity(handle, link, name)
         except _Fault as fault:
             faults.append(f"batch/summary[{index},0]: {fault}")
             continue
         notes += said
-        if values is not None:
-            sequences.append(Sequence(name, values, file.name))
+        sequences.append(Sequence(name, values, file.name))
     return sequences, faults, notes
 
 
@@ -112,8 +111,8 @@ def _links(handle: Any, file: Path) -> list[Any]:
     return list(summary[()].ravel())
 
 
-def _capacity(handle: Any, link: Any, index: int, name: str) -> tuple[Array | None, list[str]]:
-    """Capacities (T, 1) in the order of cycles, None for an empty cell; notes."""
+def _capacity(handle: Any, link: Any, name: str) -> tuple[Array, list[str]]:
+    """Capacities (T, 1) in the order of cycles, T = 0 of an empty cell; notes."""
     h5py = h5py_module()
     try:
         group = link if isinstance(link, h5py.Group) else handle[link]
@@ -122,7 +121,7 @@ def _capacity(handle: Any, link: Any, index: int, name: str) -> tuple[Array | No
     if not isinstance(group, h5py.Group) or "QDischarge" not in group:
         raise _Fault("expected a struct with QDischarge and cycle")
     if is_empty(group["QDischarge"]):
-        return None, [f"{name}: dropped: its QDischarge is an empty array (MATLAB_empty)"]
+        return np.zeros((0, 1)), []
     capacity = _numbers(group, "QDischarge")
     if "cycle" not in group:
         return capacity[:, None], [f"{name}: no cycle numbers: its cycles are taken as 1, 2, 3 ..."]

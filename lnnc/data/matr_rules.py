@@ -38,13 +38,16 @@ def apply_rules(sequences: Iterable[Sequence], options: ImportOptions) -> tuple[
     if not any(ids):
         return kept, []
     read = {batch: sum(i is not None and i[0] == batch for i in ids) for batch in READ}
-    report = [_count_line("read", read, READ)]
+    origin = kept[ids.index(next(filter(None, ids)))].name.partition("_")[0]
+    report = [_count_line(f"{origin}: read", read, READ)]
     if options.join:
         kept = _join(kept, report)
     kept = [s for s in kept if not _left_out(s, options, report)]
+    report += [f"{s.name}: dropped: its QDischarge is an empty array (MATLAB_empty)" for s in kept if not len(s.values)]
+    kept = [s for s in kept if len(s.values)]
     after = {batch: sum((i := cell_id(s.name)) is not None and i[0] == batch for s in kept) for batch in KEPT}
     if options.join and not options.keep_noisy and not options.keep_unfinished:
-        report.append(_count_line("kept", after, KEPT))
+        report.append(_count_line(f"{origin}: kept", after, KEPT))
     return kept, report
 
 
@@ -56,7 +59,7 @@ def _count_line(what: str, got: dict[int, int], known: dict[int, int]) -> str:
     fits = all(got[batch] == known[batch] for batch in here)
     verdict = "as the data's authors count" if fits else f"NOT the {sums[1]}{totals[1]} of the data's authors"
     named = f"batch {', '.join(map(str, here))}" if here else "no cell of batches 1, 2, 3"
-    return f"MATR: {what} {sums[0]}{totals[0]} cells of {named}" + (f", {verdict}" if here else "")
+    return f"{what} {sums[0]}{totals[0]} cells of {named}" + (f", {verdict}" if here else "")
 
 
 def _join(sequences: list[Sequence], report: list[str]) -> list[Sequence]:

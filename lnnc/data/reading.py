@@ -8,7 +8,8 @@ import numpy as np
 
 from lnnc.data.dataset import Array, Sequence
 
-SHOWN = 12  # cycles named in one line of a report
+SHOWN = 12  # cells or cycles named in one line of a report
+LATE = 10  # a sequence that begins at a later cycle lacks a part of its life
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ def in_order(name: str, cycles: Array, values: Array) -> tuple[Array, list[str]]
     if len(first) < len(cycles):
         notes.append(f"{name}: {len(cycles)} rows of {len(first)} cycles: the largest value of each cycle is taken")
         values = np.fmax.reduceat(values, first, axis=0)
+    if cycles[0] > LATE:
+        notes.append(f"{name}: begins at cycle {cycles[0]:.0f}: its age is counted from there")
     return values, notes + _gaps(name, cycles[first])
 
 

@@ -50,6 +50,21 @@ def data_files(paths: tuple[str | Path, ...]) -> tuple[list[Path], list[str]]:
     return files, notes
 
 
+def check_output(output: str | None, paths: tuple[str | Path, ...]) -> None:
+    """Refuse, before any work, an output that is missing, of another kind, or one of the files that are read.
+
+    Raises:
+        LnncError: as said.
+    """
+    if output is None:
+        raise LnncError("where shall the dataset go?", "--output", "-o soh.h5")
+    if Path(output).suffix != ".h5":
+        raise LnncError(f"expected a name that ends in .h5, found '{output}'", "--output", "-o soh.h5")
+    for path in paths:
+        if Path(output).exists() and Path(path).exists() and Path(output).samefile(path):
+            raise LnncError(f"would overwrite '{path}', which is to be imported", "--output", "choose another path")
+
+
 def _folder(path: Path) -> tuple[list[Path], list[str]]:
     try:
         entries = sorted((p for p in path.iterdir() if not p.name.startswith(".")), key=natural)
