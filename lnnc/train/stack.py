@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lnnc.errors import LnncError
-from lnnc.train.distill import Distillation
+from lnnc.train.distill import Distillation, Examples
 from lnnc.train.dlnet import DLNet
 from lnnc.train.loop import Loss
 
@@ -68,7 +68,9 @@ class Stack(nn.Module):
         for _ in range(self.steps):
             x = x + self.dt * self._slope(x, drive)
         x = x + self.get("residual_weight")[:, None, None] * encoded
-        return self._linear(f"decoder.{max(4 * self.decoder_layers - 1, 0)}", self._hidden("decoder", x, self.decoder_layers))
+        return self._linear(
+            f"decoder.{max(4 * self.decoder_layers - 1, 0)}", self._hidden("decoder", x, self.decoder_layers)
+        )
 
     def _hidden(self, part: str, x: Tensor, layers: int) -> Tensor:
         for index in range(layers):
@@ -102,7 +104,7 @@ class Stack(nn.Module):
         held = {}
         for name, size in self.sizes[index].items():
             tensor = self.get(name)[index].detach()
-            held[name] = tensor[tuple(slice(n) for n in size)].clone()
+            held[name] = tensor[_corner(size)].clone()
         model.load_state_dict(held)
         return model
 
@@ -124,12 +126,16 @@ def _is_norm(name: str, sizes: Mapping[str, tuple[int, ...]]) -> bool:
     return name.endswith(".weight") and name.startswith(("encoder", "decoder")) and len(sizes[name]) == 1
 
 
+def _corner(size: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(n) for n in size)
+
+
 def _padded(tensors: Sequence[Tensor]) -> Tensor:
     """(S, ...), each in the corner of the smallest box that holds all."""
     box = [max(sizes) for sizes in zip(*(t.shape for t in tensors), strict=True)]
     stacked = torch.zeros(len(tensors), *box)
     for index, tensor in enumerate(tensors):
-        stacked[(index, *(slice(n) for n in tensor.shape))] = tensor.detach()
+        stacked[index][_corner(tensor.shape)] = tensor.detach()
     return stacked
 
 
@@ -138,51 +144,53 @@ class Lesson:
     """What one network of a stack is trained on.
 
     Attributes:
-        rows: which of the shared windows it may see.
-        taught: its teacher's forecasts for all shared windows, (N, horizon); None: it learns from the truth alone.
-        config: how it is taught.
+        examples: its windows, the truth and, unless it learns from the truth alone, what it is taught.
+        config: how it is taught; MSE against the truth, no matching of states.
         seed: of its draws.
     """
 
-    rows: Tensor
-    taught: Tensor | None
+    examples: Examples
     config: Distillation
     seed: int
 
 
-def stack_loss(inputs: Tensor, truth: Tensor, lessons: Sequence[Lesson], steps: int, batch: int) -> Loss:
-    """The sum of the networks' own losses, each on `batch` of its windows drawn with replacement.
-
-    Args:
-        inputs, truth: shared scaled windows, (N, window) and (N, horizon).
+def stack_loss(lessons: Sequence[Lesson], steps: int, batch: int) -> Loss:
+    """The sum of the networks' own losses, each on `batch` of its examples drawn with replacement.
 
     Raises:
-        LnncError: another error against the truth than MSE, or hidden states to match: those are trained alone.
+        LnncError: a lesson that needs more than MSE and a teacher's forecasts: such a network is trained alone.
     """
-    if any(lesson.config.truth != "mse" or lesson.config.matching for lesson in lessons):
-        raise LnncError("stacked networks learn by MSE, without matching of states", "stack", "train it with distill")
-    none = torch.zeros_like(truth)
-    tables = [none if lesson.taught is None else lesson.taught for lesson in lessons]
+    for lesson in lessons:
+        _check(lesson)
     kinds = [lesson.config.divergence for lesson in lessons]
     cosine = torch.tensor([kind == "cosine" for kind in kinds])
     l1 = torch.tensor([kind == "l1" for kind in kinds])
 
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> Tensor:
-        drawn = [_draw(lesson, step, batch) for lesson in lessons]
-        x = torch.stack([inputs[rows] for rows in drawn])
-        y = torch.stack([truth[rows] for rows in drawn])
-        taught = torch.stack([table[rows] for table, rows in zip(tables, drawn, strict=True)])
+        drawn = [(lesson.examples, _draw(lesson, step, batch)) for lesson in lessons]
+        x = torch.stack([held.inputs[rows] for held, rows in drawn])
+        y = torch.stack([held.truth[rows] for held, rows in drawn])
+        taught = torch.stack([(held.truth if held.taught is None else held.taught)[rows] for held, rows in drawn])
         share = torch.tensor([lesson.config.truth_weight(step, steps) for lesson in lessons])
         forecast = module(x)
         apart = _divergences(forecast, taught, cosine, l1)
-        return (share * (forecast - y).square().mean(dim=(1, 2)) + (1 - share) * apart).sum()
+        total: Tensor = (share * (forecast - y).square().mean(dim=(1, 2)) + (1 - share) * apart).sum()
+        return total
 
     return loss
 
 
+def _check(lesson: Lesson) -> None:
+    config, examples = lesson.config, lesson.examples
+    if config.truth != "mse" or config.matching or examples.weight is not None:
+        raise LnncError("stacked networks learn by plain MSE, without matching of states", "stack", "use distill()")
+    if examples.taught is None and not config.alone:
+        raise LnncError("no forecasts of a teacher among the examples", "stack", "Examples(..., taught=...)")
+
+
 def _draw(lesson: Lesson, step: int, batch: int) -> Tensor:
     generator = torch.Generator().manual_seed((lesson.seed + 1) * _PRIME + step)
-    return lesson.rows[torch.randint(len(lesson.rows), (batch,), generator=generator)]
+    return torch.randint(len(lesson.examples.truth), (batch,), generator=generator)
 
 
 def _divergences(forecast: Tensor, taught: Tensor, cosine: Tensor, l1: Tensor) -> Tensor:
