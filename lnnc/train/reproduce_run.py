@@ -59,6 +59,7 @@ def run(material: Material, sources: Sources, seeds: int, quick: bool, say: Say)
     say(f"{table(records)}\n")
     say(f"{findings(bench, students(bench, teachers(bench)))}\n")
     say(f"{anchored_text(anchored, records)}\n")
+    say("published: of the published file, on its 16 segments; in brackets what the paper says")
     say(f"errors: mean |error| of SOH on {len(material.segments)} segments, mean ± half the range over the seeds")
     say(f"{path}: {len(records)} lines of networks, then the forecasts without one")
     return records
