@@ -62,7 +62,7 @@ def trust(errors: Array) -> Array:
     best = errors.min(-1, keepdims=True)
     regrets = np.nan_to_num(np.minimum((errors - best) / (FLOOR + best), MOST))
     held = np.zeros_like(regrets[:, 0])
-    weights = np.empty_like(regrets)
+    weights: Array = np.empty_like(regrets)
     for k in range(regrets.shape[1]):
         held = DECAY * held + regrets[:, k]
         score = np.exp(PRIOR - SHARPNESS * held)

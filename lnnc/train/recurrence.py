@@ -5,7 +5,7 @@
 for F independent models at once. phi acts on each unit by itself, so everything but `h W` is vectorised over all
 steps. Lives are packed step by step: sorted by length, longest first, the rows of step k are the first counts[k]
 lives, so a life that has ended costs nothing. A gate is written with tanh, sigmoid(x) = 1/2 + tanh(x / 2) / 2; halving
-its x is the caller's part.
+its x, weights and all, is the caller's part.
 """
 
 from __future__ import annotations
@@ -76,12 +76,25 @@ CELLS = {
 def scan(cell: Cell, drive: Tensor, weight: Tensor, counts: Sequence[int]) -> Tensor:
     """The state after every row, from h = 0 at the first step of each life.
 
-    drive: (F, rows, (gates + parameters) * units), without the halving's bias; weight: (F, units, gates * units);
+    drive: (F, rows, (gates + parameters) * units); weight: (F, units, gates * units);
     counts: rows of each step, never growing. Returns (F, rows, units).
     """
     assert sum(counts) == drive.shape[1] and sorted(counts, reverse=True) == list(counts)
     out: Tensor = _Scan.apply(drive, weight, cell, tuple(counts))  # type: ignore[no-untyped-call]
     return out
+
+
+def unroll(step: Callable[[Tensor, Tensor], Tensor], drive: Tensor, units: int, counts: Sequence[int]) -> Tensor:
+    """The same by autograd, for a cell that is no elementwise update: h <- step(drive, h) from h = 0.
+
+    drive: (F, rows, ...); returns (F, rows, units).
+    """
+    h, end, states = drive.new_zeros(drive.shape[0], counts[0], units), 0, []
+    for n in counts:
+        h = step(drive[:, end : end + n], h[:, :n])
+        states.append(h)
+        end += n
+    return torch.cat(states, 1)
 
 
 def _split(x: Tensor, parts: int) -> Parts:
