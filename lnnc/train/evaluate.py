@@ -11,7 +11,7 @@ from lnnc.data.baselines import forecasts as baselines
 from lnnc.data.linear import LearnedLinear, cross_fit
 from lnnc.data.splits import Folds
 from lnnc.data.table import Score, scores
-from lnnc.data.windows import Batch, stream_batch, window_batch
+from lnnc.data.windows import Batch, Ints, stream_batch, window_batch
 from lnnc.errors import LnncError
 from lnnc.ir.graph import Array
 from lnnc.train.gate import block_errors, gated, naive_experts, trust
@@ -60,7 +60,7 @@ def student_forecasts(series: Mapping[str, Array], batch: Batch, students: Mappi
     _check(batch, students, used)
     found = {name: np.empty_like(batch.targets) for name in (NETWORK, GATED, GATED_NAIVE)}
     for student in {id(students[name]): students[name] for name in used}.values():
-        rows = np.flatnonzero(batch.rows_of({name for name in used if students[name] is student}))
+        rows = np.flatnonzero(batch.rows_of({name for name in used if students[name] is student})).astype(np.int64)
         for name, values in _of_rows(student, series, batch, rows).items():
             found[name][rows] = values
     return found
@@ -77,7 +77,7 @@ def _check(batch: Batch, students: Mapping[str, Student], used: Sequence[str]) -
         raise LnncError(f"a streaming student forecasts every {BLOCK} cycles", "scores", "score it on `stream_batch`")
 
 
-def _of_rows(student: Student, series: Mapping[str, Array], batch: Batch, rows: Array) -> dict[str, Array]:
+def _of_rows(student: Student, series: Mapping[str, Array], batch: Batch, rows: Ints) -> dict[str, Array]:
     """The three forecasts of `student_forecasts` for some rows."""
     signal, life, step = _observed(student, series, batch, rows)
     q, naive = coefficients(student, signal), naive_experts(signal)
@@ -86,10 +86,10 @@ def _of_rows(student: Student, series: Mapping[str, Array], batch: Batch, rows: 
     return {name: forecast(signal, blend)[life, step] for name, blend in blends.items()}
 
 
-def _observed(student: Student, series: Mapping[str, Array], batch: Batch, rows: Array) -> tuple[Signal, Array, Array]:
+def _observed(student: Student, series: Mapping[str, Array], batch: Batch, rows: Ints) -> tuple[Signal, Ints, Ints]:
     """The signal of these rows, and which life and which step of it each is."""
     if student.mode == "window":
-        return observe(list(batch.inputs[rows])), np.arange(len(rows)), np.full(len(rows), -1)
+        return observe(list(batch.inputs[rows])), np.arange(len(rows), dtype=np.int64), np.full(len(rows), -1, np.int64)
     cells, life = np.unique(batch.cell[rows], return_inverse=True)
     signal = observe([series[batch.names[cell]] for cell in cells])
-    return signal, life, batch.origin[rows] // BLOCK - 1
+    return signal, life.astype(np.int64), batch.origin[rows] // BLOCK - 1
