@@ -28,7 +28,7 @@ class Recipe:
     """What to train.
 
     Attributes:
-        kind, units, mode, gate: see `student.Student`; units of the hidden layers, () for "linear".
+        kind, units, mode, gate, skip: see `student.Student`; units of the hidden layers, () for "linear".
         inputs: "" for what suits the kind: "features" with a state, "means" without.
         phases: 1 ... 10, ways of cutting a life into blocks that are trained on.
         scale: spread of the logarithm of the factors of `material.Scaling`; 0: none.
@@ -42,6 +42,7 @@ class Recipe:
     mode: str = "stream"
     gate: bool = True
     inputs: str = ""
+    skip: bool = False
     phases: int = 10
     scale: float = 0.3
     schedule: Schedule = field(default_factory=lambda: Schedule(peak_lr=PEAK_LR))
@@ -101,7 +102,9 @@ def train_groups(
         LnncError: cells without enough cycles; and as `loop.fit`.
     """
     train = np.array([[name in group for name in series] for group in groups])
-    model = networks(recipe.kind, INPUTS[recipe.sees].size, recipe.units, len(groups), recipe.schedule.seed)
+    model = networks(
+        recipe.kind, INPUTS[recipe.sees].size, recipe.units, recipe.skip, len(groups), recipe.schedule.seed
+    )
     loss = _loss(series, train, recipe)
     facts = {**_settings(recipe), **(about or {})}
     losses = fit(
@@ -111,7 +114,7 @@ def train_groups(
 
 
 def _settings(recipe: Recipe) -> dict[str, str]:
-    names = ("kind", "mode", "sees", "phases", "scale")
+    names = ("kind", "mode", "sees", "skip", "phases", "scale")
     return {name: str(getattr(recipe, name)) for name in names}
 
 
@@ -182,4 +185,5 @@ def _student(model: Network, index: int, recipe: Recipe, losses: Array, told: Ma
     made = asdict(recipe.schedule) | {"phases": recipe.phases, "scale": recipe.scale}
     loss = f"{losses[-_TAIL:].mean():.6f}"
     facts = {**told, "cells": str(cells), **{name: str(value) for name, value in made.items()}, "loss": loss}
-    return Student(recipe.kind, recipe.mode, recipe.gate, recipe.sees, model.arrays(index), tuple(facts.items()))
+    arrays = model.arrays(index)
+    return Student(recipe.kind, recipe.mode, recipe.gate, recipe.sees, recipe.skip, arrays, tuple(facts.items()))
