@@ -106,7 +106,7 @@ def test_killed_and_resumed(tmp_path: Path, whole: tuple[list[bytes], np.ndarray
 
 
 def started(file: Path, steps: int) -> ForkProcess:
-    """A child that has written its checkpoint, and is in the middle of its training. Forked: importing torch is slow."""
+    """A child that has written its checkpoint, and is in the middle of training. Forked: importing torch is slow."""
 
     def slow(model: nn.Module, step: int, generator: torch.Generator) -> Tensor:
         time.sleep(0.05)
