@@ -73,20 +73,23 @@ def _fit_length(args: Args, rng: np.random.Generator) -> Args:
     Param("length", "int", lo=1, hi=BLOCK_MAX),
     Param("n", "int", lo=1, hi=SIZE_MAX // BLOCK_MAX),
     Param("out", "out", "int16", ("n",), 0, A_MAX),
+    Param("middle", "out", "int16", ("n",), *RAW),
     check=_check_length,
     fit=_fit_length,
 )
 def spread_s16(x: Ints, length: int, n: int) -> tuple[Ints, ...]:
-    """out[b] = min(median of |x - median x| over block b, 32,640); equation (27)."""
+    """middle[b] = median of block b, out[b] = min(median of |x - middle[b]| there, 32,640); equation (27)."""
     parts = _blocks(x, length)
-    found = _median(np.abs(parts - _median(parts)))[..., 0]
-    return (np.minimum(found, A_MAX),)
+    middle = _median(parts)
+    found = _median(np.abs(parts - middle))[..., 0]
+    return np.minimum(found, A_MAX), middle[..., 0]
 
 
 @kernel(
     Param("x", "in", "int16", ("n", "length"), *RAW),
     Param("length", "int", lo=1, hi=BLOCK_MAX),
     Param("n", "int", lo=1, hi=SIZE_MAX // BLOCK_MAX),
+    Param("middle", "in", "int16", ("n",), *RAW),
     Param("spreads", "in", "int16", ("k",), 0, A_MAX),
     Param("k", "int", lo=1, hi=SPREADS_MAX),
     Param("factor", "int", lo=1, hi=100),
@@ -96,15 +99,14 @@ def spread_s16(x: Ints, length: int, n: int) -> tuple[Ints, ...]:
     fit=lambda args, rng: _with_mean(_fit_length(args, rng)),
 )
 def robust_s16(
-    x: Ints, length: int, n: int, spreads: Ints, k: int, factor: int, mult: int
+    x: Ints, length: int, n: int, middle: Ints, spreads: Ints, k: int, factor: int, mult: int
 ) -> tuple[Ints, ...]:  # fmt: skip
-    """out[b] = requant(sum of x clipped to its median +- factor * lower median of spreads, mult), mult = 2^32 / length;
+    """out[b] = requant(sum of x clipped to middle[b] +- factor * lower median of spreads, mult);
 
-    a block of one value is its own mean; within +-32,640. Equation (28).
+    mult = 2^32 / length, a block of one value is its own mean; within +-32,640. Equation (28).
     """
     parts, reach = _blocks(x, length), factor * _median(spreads)[:, :, None]
-    middle = _median(parts)
-    total = np.clip(parts, middle - reach, middle + reach).sum(axis=-1)
+    total = np.clip(parts, middle[:, :, None] - reach, middle[:, :, None] + reach).sum(axis=-1)
     mean = total if length == 1 else requant(total, mult)
     return (clamp(mean, -A_MAX, A_MAX),)
 
