@@ -1,4 +1,4 @@
-/* (32) out[t] = clamp((v + anchor 2^up + half) >> shift, lo, hi), v = sum of x[j] s^j over 4 terms with
+/* (43) out[t] = clamp((v + anchor 2^up + half) >> shift, lo, hi), v = sum of x[j] s^j over 4 terms with
  * s = (start + t step) / 2^32 in [-1/2, 1/2], by Horner's rule. |x[j]| <= 2^28: |v| < 2^29. */
 static void lnn_cubic_s16(const int32_t *x, const int16_t *anchor, int32_t up, int32_t start,
     int32_t step, int32_t length, int32_t shift, int32_t lo, int32_t hi, int16_t *out)

@@ -1,4 +1,4 @@
-/* (31) A minimal gated cell over `steps` rows of x: h <- h + (c - h) g, g = sigmoid(W_g [h; x] + b_g),
+/* (42) A minimal gated cell over `steps` rows of x: h <- h + (c - h) g, g = sigmoid(W_g [h; x] + b_g),
  * c = tanh(W_c [h; x] + b_c); g, c and h in Q15. The weights give half the argument of g, and that of c,
  * in Q16; they lie as pairs_s16 reads them, bias and mult of g and c in turn. z: room for [h; x] and
  * `pad` zeros, which make fours of it. |c - h| <= 65,407 and g <= 32,768: all fits int32. */

@@ -1,4 +1,4 @@
-/* (28) out[b] = mean of block b of `length` values clipped to middle[b] +- factor * mad, mad the lower
+/* (39) out[b] = mean of block b of `length` values clipped to middle[b] +- factor * mad, mad the lower
  * median of k <= 64 spreads. mult = 2^32 / length; within +-32,640. */
 static void lnn_robust_s16(const int16_t *x, int32_t length, int32_t n, const int16_t *middle,
     const int16_t *spreads, int32_t k, int32_t factor, int32_t mult, int16_t *out)

@@ -1,4 +1,4 @@
-/* (27) middle[b] = median of block b of `length` (odd) values, out[b] = median of |x - middle[b]| there, at
+/* (38) middle[b] = median of block b of `length` (odd) values, out[b] = median of |x - middle[b]| there, at
  * most 32,640. */
 static void lnn_spread_s16(const int16_t *x, int32_t length, int32_t n, int16_t *out, int16_t *middle)
 {

@@ -63,7 +63,7 @@ def gated_s16(
     x: Ints, n_x: int, steps: int, weight: Ints, bias: Ints, mult: Ints, shift: int, table: Ints, n: int, pad: int,
     h: Ints,
 ) -> tuple[Ints, ...]:  # fmt: skip
-    """h <- clamp(h + ((c - h) g + 2^14 >> 15), +-32,640) for each of `steps` rows of x; equation (31).
+    """h <- clamp(h + ((c - h) g + 2^14 >> 15), +-32,640) for each of `steps` rows of x; equation (42).
 
     The weights give half the argument of the gate g = sigmoid, and that of the candidate c = tanh, both Q16, from
     z = [h; x; zeros]; g, c and h are Q15.

@@ -35,7 +35,7 @@ def _fit_collect(args: Args, rng: np.random.Generator) -> Args:
     waits=True,
 )
 def collect_s16(x: Ints, n: int, length: int, samples: Ints, missing: Ints) -> tuple[Ints, ...]:
-    """Puts x behind the samples that are there, first of all where none is missing; equation (26).
+    """Puts x behind the samples that are there, first of all where none is missing; equation (37).
 
     Returns how many are still missing.
     """
@@ -78,7 +78,7 @@ def _fit_length(args: Args, rng: np.random.Generator) -> Args:
     fit=_fit_length,
 )
 def spread_s16(x: Ints, length: int, n: int) -> tuple[Ints, ...]:
-    """middle[b] = median of block b, out[b] = min(median of |x - middle[b]| there, 32,640); equation (27)."""
+    """middle[b] = median of block b, out[b] = min(median of |x - middle[b]| there, 32,640); equation (38)."""
     parts = _blocks(x, length)
     middle = _median(parts)
     found = _median(np.abs(parts - middle))[..., 0]
@@ -103,7 +103,7 @@ def robust_s16(
 ) -> tuple[Ints, ...]:  # fmt: skip
     """out[b] = requant(sum of x clipped to middle[b] +- factor * lower median of spreads, mult);
 
-    mult = 2^32 / length, a block of one value is its own mean; within +-32,640. Equation (28).
+    mult = 2^32 / length, a block of one value is its own mean; within +-32,640. Equation (39).
     """
     parts, reach = _blocks(x, length), factor * _median(spreads)[:, :, None]
     total = np.clip(parts, middle[:, :, None] - reach, middle[:, :, None] + reach).sum(axis=-1)
@@ -139,7 +139,7 @@ def _fit_history(args: Args, rng: np.random.Generator) -> Args:
     fit=_fit_history,
 )
 def history_s16(x: Ints, n: int, past: Ints, length: int, seen: Ints) -> tuple[Ints, ...]:
-    """Drops the n oldest values and appends x; where nothing was seen yet x[0] fills it first; equation (29)."""
+    """Drops the n oldest values and appends x; where nothing was seen yet x[0] fills it first; equation (40)."""
     past = np.where(seen == 0, x[:, :1], past)
     return np.concatenate([past, x], axis=1)[:, n:], np.ones_like(seen)
 
@@ -150,7 +150,7 @@ def history_s16(x: Ints, n: int, past: Ints, length: int, seen: Ints) -> tuple[I
     Param("limit", "int", lo=1, hi=COUNT_LIMIT),
 )
 def count_s16(count: Ints, step: int, limit: int) -> tuple[Ints, ...]:
-    """count = min(count + step, limit): how many steps there have been; equation (30)."""
+    """count = min(count + step, limit): how many steps there have been; equation (41)."""
     return (np.minimum(count + step, limit),)
 
 
