@@ -134,6 +134,15 @@ def test_the_linear_model_has_88_numbers_and_learns_the_bend() -> None:
     assert np.abs(linear_forecast(model, batch.inputs) - batch.targets).mean() < 0.7 * min(errors.values())
 
 
+def test_the_linear_model_uses_the_slope() -> None:
+    """Straight lines that fall twice as fast from the origin on: only the slope tells by how much."""
+    slopes = np.linspace(0.0001, 0.002, 30)
+    t = np.arange(-99.0, 101.0)
+    series = {f"c{i}": 1 - s * (t + np.maximum(t, 0)) for i, s in enumerate(slopes)}
+    batch = window_batch(series)
+    np.testing.assert_allclose(linear_forecast(fit_linear(series), batch.inputs), batch.targets, atol=0.001)
+
+
 def test_the_linear_model_does_not_know_the_level() -> None:
     model = fit_linear(lives())
     rows = window_batch(lives()).inputs
