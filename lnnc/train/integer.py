@@ -37,9 +37,13 @@ def integer_forecasts(
         if len(rows):
             others = [life for name, life in series.items() if name not in own] or list(series.values())
             compiled = compile_student(student, others, options=options)
-            run = _streams if compiled.program.every > 1 and student.mode == "stream" else _windows
-            found[rows] = run(compiled, series, batch, rows)
+            found[rows] = run_rows(compiled, series, batch, rows, student.mode)
     return found
+
+
+def run_rows(compiled: Compiled, series: Mapping[str, Array], batch: Batch, rows: Ints, mode: str = "stream") -> Array:
+    """(rows, HORIZON) of one compiled student: on whole lives, or (mode "window") on each window after a reset."""
+    return (_streams if mode == "stream" else _windows)(compiled, series, batch, rows)
 
 
 def _streams(compiled: Compiled, series: Mapping[str, Array], batch: Batch, rows: Ints) -> Array:
