@@ -13,10 +13,17 @@ from lnnc.train.signal import BOUND, HISTORY, Signal
 
 @dataclass(frozen=True)
 class Inputs:
-    """A set of `size` numbers: `see` gives them for every step, (N, K, size)."""
+    """A set of numbers: `see` gives them for every step, (N, K, size).
 
-    size: int
+    `proportional` says which of them grow with the deviations from the anchor line; the others tell the age.
+    """
+
+    proportional: tuple[bool, ...]
     see: Callable[[Signal], Array]
+
+    @property
+    def size(self) -> int:
+        return len(self.proportional)
 
 
 def _means(signal: Signal) -> Array:
@@ -25,7 +32,14 @@ def _means(signal: Signal) -> Array:
     return np.concatenate([deviations, signal.features[..., :1]], -1)
 
 
+def _all(signal: Signal) -> Array:
+    """The last 20 means around the anchor line, and the features."""
+    deviations = np.clip(signal.deviations, -BOUND, BOUND)
+    return np.concatenate([deviations, signal.features], -1)
+
+
 INPUTS = {
-    "features": Inputs(4, lambda signal: signal.features),  # what a cell with a state needs
-    "means": Inputs(HISTORY + 1, _means),  # what a network without one needs
+    "features": Inputs((True, True, True, False), lambda signal: signal.features),  # what a cell with a state needs
+    "all": Inputs((True,) * (HISTORY + 3) + (False,), _all),
+    "means": Inputs((True,) * (HISTORY + 1), _means),  # what a network without one needs
 }

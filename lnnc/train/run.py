@@ -18,7 +18,8 @@ def coefficients(student: Student, signal: Signal) -> Array:
     """The network's coefficients at every step, each within +-15: (N, K, 4). No gate."""
     x = INPUTS[student.inputs].see(signal)
     hidden = _states(student, x) if student.kind in RECURRENT else _layers(student, x)
-    return np.asarray(np.clip(_layer(student, "head", hidden), -BOUND, BOUND))
+    seen = np.concatenate([x, hidden], -1) if student.skip else hidden
+    return np.asarray(np.clip(_layer(student, "head", seen), -BOUND, BOUND))
 
 
 def forecasts(student: Student, signal: Signal) -> Array:

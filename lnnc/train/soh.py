@@ -15,7 +15,7 @@ from lnnc.errors import Findings, LnncError
 from lnnc.ir.graph import Array
 from lnnc.train.inputs import INPUTS
 from lnnc.train.loop import Loss, Schedule, fit
-from lnnc.train.material import WINDOW_STEPS, Drawn, WholeLives, in_phases, step_samples, window_samples
+from lnnc.train.material import WINDOW_STEPS, Drawn, Scaling, WholeLives, in_phases, step_samples, window_samples
 from lnnc.train.models import Network, networks
 from lnnc.train.student import KINDS, MODES, RECURRENT, Student
 
@@ -28,9 +28,10 @@ class Recipe:
     """What to train.
 
     Attributes:
-        kind, units, mode, gate: see `student.Student`; units of the hidden layers, () for "linear".
+        kind, units, mode, gate, skip: see `student.Student`; units of the hidden layers, () for "linear".
         inputs: "" for what suits the kind: "features" with a state, "means" without.
         phases: 1 ... 10, ways of cutting a life into blocks that are trained on.
+        scale: spread of the logarithm of the factors of `material.Scaling`; 0: none.
 
     Raises:
         LnncError: a combination that cannot be trained.
@@ -41,7 +42,9 @@ class Recipe:
     mode: str = "stream"
     gate: bool = True
     inputs: str = ""
+    skip: bool = False
     phases: int = 10
+    scale: float = 0.3
     schedule: Schedule = field(default_factory=lambda: Schedule(peak_lr=PEAK_LR))
 
     def __post_init__(self) -> None:
@@ -51,6 +54,8 @@ class Recipe:
                 found.add(f"{name}: expected one of {', '.join(filter(None, known))}, found '{getattr(self, name)}'")
         if not 1 <= self.phases <= 10:
             found.add(f"phases: expected 1 ... 10, found {self.phases}")
+        if not 0.0 <= self.scale <= 3.0:
+            found.add(f"scale: expected 0 ... 3, found {self.scale}")
         if self.schedule.batch < 1 and not self.whole_lives:
             found.add("batch: expected 1 or more, as samples are drawn")
         found.raise_if_any()
@@ -97,7 +102,9 @@ def train_groups(
         LnncError: cells without enough cycles; and as `loop.fit`.
     """
     train = np.array([[name in group for name in series] for group in groups])
-    model = networks(recipe.kind, INPUTS[recipe.sees].size, recipe.units, len(groups), recipe.schedule.seed)
+    model = networks(
+        recipe.kind, INPUTS[recipe.sees].size, recipe.units, recipe.skip, len(groups), recipe.schedule.seed
+    )
     loss = _loss(series, train, recipe)
     facts = {**_settings(recipe), **(about or {})}
     losses = fit(
@@ -107,19 +114,20 @@ def train_groups(
 
 
 def _settings(recipe: Recipe) -> dict[str, str]:
-    names = ("kind", "mode", "sees", "phases")
+    names = ("kind", "mode", "sees", "skip", "phases", "scale")
     return {name: str(getattr(recipe, name)) for name in names}
 
 
 def _loss(series: Mapping[str, Array], train: Array, recipe: Recipe) -> Loss:
+    scaling = Scaling(recipe.sees, recipe.scale)
     if recipe.mode == "window":
         steps = WINDOW_STEPS if recipe.kind in RECURRENT else 1
         batch = window_batch(series, stride=TRAIN_STRIDE)
-        return Drawn(window_samples(batch, recipe.sees, steps), train, recipe.schedule.batch)
+        return Drawn(window_samples(batch, recipe.sees, steps), train, recipe.schedule.batch, scaling)
     phases = in_phases(list(series.values()), recipe.sees, recipe.phases)
     if recipe.whole_lives:
-        return WholeLives(phases, train)
-    return Drawn(step_samples(phases), train, recipe.schedule.batch)
+        return WholeLives(phases, train, scaling)
+    return Drawn(step_samples(phases), train, recipe.schedule.batch, scaling)
 
 
 def cross_train(
@@ -174,6 +182,8 @@ def train_final(
 
 
 def _student(model: Network, index: int, recipe: Recipe, losses: Array, told: Mapping[str, str], cells: int) -> Student:
-    made = {name: str(value) for name, value in asdict(recipe.schedule).items()}
-    facts = {**told, "cells": str(cells), **made, "phases": str(recipe.phases), "loss": f"{losses[-_TAIL:].mean():.6f}"}
-    return Student(recipe.kind, recipe.mode, recipe.gate, recipe.sees, model.arrays(index), tuple(facts.items()))
+    made = asdict(recipe.schedule) | {"phases": recipe.phases, "scale": recipe.scale}
+    loss = f"{losses[-_TAIL:].mean():.6f}"
+    facts = {**told, "cells": str(cells), **{name: str(value) for name, value in made.items()}, "loss": loss}
+    arrays = model.arrays(index)
+    return Student(recipe.kind, recipe.mode, recipe.gate, recipe.sees, recipe.skip, arrays, tuple(facts.items()))

@@ -22,6 +22,7 @@ MODES = ("stream", "window")
 HEADS = {"gated": ("gate", "candidate"), "cfc": ("ff1", "ff2", "time"), "leaky": ("drive",)}  # layers of (x, h), of x
 RECURRENT = (*HEADS, "ltc")
 KINDS = (*RECURRENT, "mlp", "linear")
+FIELDS = {"kind": KINDS, "mode": MODES, "gate": (False, True), "inputs": tuple(INPUTS), "skip": (False, True)}
 LTC_UNFOLDS = 3  # semi-implicit steps per block
 _HINT = "give a file that `lnnc train` wrote"
 
@@ -35,6 +36,7 @@ class Student:
         mode: "stream": fed from the first cycle of life; "window": reset and fed the last 100 values.
         gate: whether the trust gate blends it with the naive forecasters.
         inputs: what the network sees of a step, a name of `inputs.INPUTS`.
+        skip: the head reads (inputs, hidden values), not the hidden values alone.
         arrays: float64 by name; layers as "<name>.weight" (out, in) and "<name>.bias", the state behind the inputs.
         provenance: (what, value): digest of the data, fold, seed, schedule, losses.
     """
@@ -43,13 +45,14 @@ class Student:
     mode: str
     gate: bool
     inputs: str
+    skip: bool
     arrays: Mapping[str, Array]
     provenance: tuple[tuple[str, str], ...] = ()
 
     @property
     def units(self) -> int:
-        """Values that the head reads; of a cell, its state."""
-        return int(self.arrays["head.weight"].shape[1])
+        """Hidden values that the head reads; of a cell, its state."""
+        return int(self.arrays["head.weight"].shape[1]) - (INPUTS[self.inputs].size if self.skip else 0)
 
     @property
     def parameters(self) -> int:
@@ -65,7 +68,7 @@ def save_student(path: str | Path, student: Student) -> None:
     """
     if Path(path).suffix != ".npz":
         raise LnncError("expected a path that ends in .npz", str(path), "a student is a NumPy archive")
-    about = {name: getattr(student, name) for name in ("kind", "mode", "gate", "inputs", "provenance")}
+    about = {name: getattr(student, name) for name in ("kind", "mode", "gate", "inputs", "skip", "provenance")}
     text = np.array(json.dumps({"format": FORMAT, **about}, ensure_ascii=False))
     arrays: dict[str, Any] = {"student": text, **student.arrays}
     write_atomically(Path(path), lambda temporary: np.savez(temporary, **arrays))
@@ -91,7 +94,7 @@ def _checked(about: Any, arrays: dict[str, Array], where: str) -> Student:
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise LnncError(f"it is no student of this version ({FORMAT})", where, _HINT)
     found = Findings(where)
-    for field, known in (("kind", KINDS), ("mode", MODES), ("gate", (False, True)), ("inputs", tuple(INPUTS))):
+    for field, known in FIELDS.items():
         if about.get(field) not in known:
             found.add(f"{field}: expected one of {', '.join(map(str, known))}, found {about.get(field)!r}")
     for name, array in arrays.items():
@@ -99,7 +102,7 @@ def _checked(about: Any, arrays: dict[str, Array], where: str) -> Student:
             found.add(f"'{name}': expected finite float64 values")
     found.raise_if_any(_HINT)
     pairs = tuple((str(what), str(value)) for what, value in about.get("provenance", ()))
-    student = Student(about["kind"], about["mode"], about["gate"], about["inputs"], arrays, pairs)
+    student = Student(**{name: about[name] for name in FIELDS}, arrays=arrays, provenance=pairs)
     _check_shapes(student, where)
     return student
 
@@ -110,7 +113,9 @@ def _check_shapes(student: Student, where: str) -> None:
     head = arrays.get("head.weight", np.zeros(0))
     if head.ndim != 2 or not head.size:
         raise LnncError("'head.weight': expected a matrix of 4 rows", where, _HINT)
-    expected = _shapes(student.kind, INPUTS[student.inputs].size, head.shape[1], arrays)
+    if student.units < 1:
+        raise LnncError(f"'head.weight': {head.shape[1]} columns leave none for hidden values", where, _HINT)
+    expected = _shapes(student)
     for name in sorted({*expected, *arrays}):
         has, needs = arrays[name].shape if name in arrays else "nothing", expected.get(name, "nothing")
         if has != needs:
@@ -118,12 +123,13 @@ def _check_shapes(student: Student, where: str) -> None:
     found.raise_if_any(_HINT)
 
 
-def _shapes(kind: str, inputs: int, units: int, arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
-    head = {"head.weight": (COEFFICIENTS, units), "head.bias": (COEFFICIENTS,)}
+def _shapes(student: Student) -> dict[str, tuple[int, ...]]:
+    kind, units, inputs = student.kind, student.units, INPUTS[student.inputs].size
+    head = {"head.weight": (COEFFICIENTS, units + inputs * student.skip), "head.bias": (COEFFICIENTS,)}
     if kind == "linear":
         return head
     if kind == "mlp":
-        return head | _mlp_shapes(inputs, arrays)
+        return head | _mlp_shapes(inputs, student.arrays)
     if kind == "ltc":
         kinds = ("w", "sigma", "mu", "erev")
         synapses = {f"{p}{k}": (n, units) for p, n in (("sensory_", inputs), ("", units)) for k in kinds}
