@@ -36,7 +36,7 @@ def random_student(kind: str, mode: str, gate: bool, seed: int) -> Student:
         "head.weight": rng.normal(0.0, BOLD / hidden**0.5, (4, hidden)) / (3.0 if kind == "linear" else 1.0),
         "head.bias": rng.normal(0.0, 0.2, 4),
     }
-    return Student(kind, mode, gate, inputs, arrays, (("seed", str(seed)),))
+    return Student(kind, mode, gate, inputs, False, arrays, (("seed", str(seed)),))
 
 
 def _body(kind: str, size: int, units: int, rng: np.random.Generator) -> dict[str, Array]:

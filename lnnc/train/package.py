@@ -39,9 +39,8 @@ def student_checkpoint(student: Student, lives: Sequence[Array], where: str, nam
     Raises:
         LnncError: no series is long enough to calibrate on.
     """
-    whole = student.mode == "window" and student.kind in ("gated", "mlp", "linear")
-    ops = windowed_ops(student) if whole else streaming_ops(student)
-    calibration = _windows(lives, where) if whole else _streams(lives, where)
+    ops = windowed_ops(student) if student.whole else streaming_ops(student)
+    calibration = _windows(lives, where) if student.whole else _streams(lives, where)
     size = calibration.shape[-1]
     return network_checkpoint(
         Network(ops, "forecast"), where=where, inputs=[PortSpec(name, size, "1", PORT_RANGE)],
@@ -53,7 +52,7 @@ def student_checkpoint(student: Student, lives: Sequence[Array], where: str, nam
 def streaming_ops(student: Student) -> tuple[Op, ...]:
     """One step for each block of samples; the state lives as long as the series does."""
     cell = student.kind not in ("mlp", "linear")
-    seen: tuple[Op, ...] = _features() if student.inputs == "features" else _deviations("means")
+    seen = {"features": _features, "means": _deviations, "all": _everything}[student.inputs]()
     ops = (
         Collect("block", SCALED, f.BLOCK, "block"),
         Spread("spread", "block", f.SUB, "spread"),
@@ -80,16 +79,22 @@ def windowed_ops(student: Student) -> tuple[Op, ...]:
         _linear("anchor", "means", f.line(4)[:1]),
     )
     if student.kind != "gated":
-        return (*means, *_deviations("means"), *layer_ops(student, "observed"), *_head(student), *_forecast("network"))
+        return (
+            *means,
+            *_window_inputs(student),
+            *layer_ops(student, "observed"),
+            *_head(student),
+            *_forecast("network"),
+        )
     rows = np.zeros((_width(student), REACH))  # how old a series is, a window does not tell: that row stays 0
     rows[:3] = f.features()[:, -REACH:]
-    hop = f.BLOCK * round(f.STEPS / _steps(student))
-    steps = f.WINDOW // hop
+    steps = f.WINDOW // student.hop
     return (
         *means,
-        Slide("features.free", "means", rows, np.zeros(len(rows)), hop // f.SUB, steps, "features"),
+        Slide("features.free", "means", rows, np.zeros(len(rows)), student.hop // f.SUB, steps, "features"),
         Clamp("features", "features.free", f.LIMIT, "features"),
         gated_op(student, "features", steps, memory=False),
+        *([_part("observed", "features", (steps - 1) * len(rows), len(rows))] if student.skip else []),
         *_head(student),
         _part("slope", "features", (steps - 1) * len(rows), 1),
         *_forecast("network"),
@@ -98,10 +103,6 @@ def windowed_ops(student: Student) -> tuple[Op, ...]:
 
 def _width(student: Student) -> int:
     return int(student.arrays["gate.weight"].shape[1]) - student.units
-
-
-def _steps(student: Student) -> int:
-    return int(dict(student.provenance).get("steps of a window", f.STEPS))
 
 
 def _features() -> tuple[Op, ...]:
@@ -114,11 +115,35 @@ def _features() -> tuple[Op, ...]:
     )
 
 
-def _deviations(means: str) -> tuple[Op, ...]:
+def _deviations() -> tuple[Op, ...]:
     """`observed`: the means around the anchor line, in units, then its slope."""
-    around = (np.eye(f.MEANS) - np.stack([np.ones(f.MEANS), f.CENTRES], axis=1) @ f.line(4)) / f.UNIT
-    rows = np.concatenate([around, f.features()[:1]])
-    return (*_clamped("observed", means, rows, "deviations"), _part("slope", "observed", f.MEANS, 1))
+    rows = np.concatenate([_around(), f.features()[:1]])
+    return (*_clamped("observed", "means", rows, "deviations"), _part("slope", "observed", f.MEANS, 1))
+
+
+def _everything() -> tuple[Op, ...]:
+    """`observed`: the means around the anchor line, slope, surprise, bend, age."""
+    return (
+        *_clamped("deviations", "means", np.concatenate([_around(), f.features()])),
+        Count("age", SCALED, f.AGE_STEP, f.LIMIT, "age"),
+        Concat("observed", ("deviations", "age"), "deviations"),
+        _part("slope", "deviations", f.MEANS, 1),
+    )
+
+
+def _window_inputs(student: Student) -> tuple[Op, ...]:
+    """As the stream's; how old a series is, a window does not tell: that row stays 0."""
+    if student.inputs == "means":
+        return _deviations()
+    rows = {"features": f.features(), "all": np.concatenate([_around(), f.features()])}[student.inputs]
+    rows = np.concatenate([rows, np.zeros((1, f.MEANS))])
+    slope = len(rows) - 4
+    return (*_clamped("observed", "means", rows, "deviations"), _part("slope", "observed", slope, 1))
+
+
+def _around() -> Array:
+    """(MEANS, MEANS): the means around the anchor line, in units."""
+    return np.asarray((np.eye(f.MEANS) - np.stack([np.ones(f.MEANS), f.CENTRES], axis=1) @ f.line(4)) / f.UNIT)
 
 
 def _linear(out: str, x: str, weight: Array, src: str = "") -> Linear:
@@ -129,10 +154,14 @@ def _clamped(out: str, x: str, weight: Array, src: str = "") -> tuple[Op, Op]:
     return _linear(f"{out}.free", x, weight, src or out), Clamp(out, f"{out}.free", f.LIMIT, src or out)
 
 
-def _head(student: Student) -> tuple[Op, Op]:
+def _head(student: Student) -> tuple[Op, ...]:
+    """Coefficients from the hidden values, and from what the network sees where it skips them."""
     hidden = {"linear": "observed"}.get(student.kind, "cell")
+    joined: tuple[Op, ...] = ()
+    if student.skip:
+        joined, hidden = (Concat("joined", ("observed", hidden), "network"),), "joined"
     layer = Linear("network.free", hidden, student.arrays["head.weight"], student.arrays["head.bias"], "network")
-    return layer, Clamp("network", "network.free", f.LIMIT, "network")
+    return (*joined, layer, Clamp("network", "network.free", f.LIMIT, "network"))
 
 
 def _part(out: str, x: str, start: int, n: int) -> Gather:
