@@ -53,6 +53,9 @@ def entries() -> list[Entry]:
     """What is compared."""
     made = [
         Entry("gated 8, window", Recipe(mode="window", gate=False)),
+        Entry("gated 8, window, 5 steps", Recipe(mode="window", gate=False, hop=20)),
+        Entry("gated 6, window", Recipe(units=(6,), mode="window", gate=False)),
+        Entry("gated 4, window", Recipe(units=(4,), mode="window", gate=False)),
         Entry("linear, window", Recipe(kind="linear", units=(), mode="window", gate=False)),
         Entry("mlp 16-8, window", Recipe(kind="mlp", units=(16, 8), mode="window", gate=False)),
         Entry("gated 4, stream, trust", Recipe(units=(4,))),
