@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lnnc.ir.graph import Array
-from lnnc.train.signal import BOUND, HISTORY, Signal
+from lnnc.train.signal import BLOCK, BOUND, HISTORY, Signal
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,12 @@ class Inputs:
     @property
     def size(self) -> int:
         return len(self.proportional)
+
+
+def every(steps: Array, hop: int) -> Array:
+    """Of the steps of a life or a window, (N, K, ...), those `hop` cycles apart, the last of 100 among them."""
+    stride = hop // BLOCK
+    return steps[:, stride - 1 :: stride]
 
 
 def _means(signal: Signal) -> Array:

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from lnnc.data.windows import WINDOW, Batch
 from lnnc.errors import LnncError
 from lnnc.ir.graph import Array
-from lnnc.train.inputs import INPUTS
+from lnnc.train.inputs import INPUTS, every
 from lnnc.train.signal import BASIS, BLOCK, COEFFICIENTS, HORIZON, UNIT, forecast, observe, residuals
 
 SPARSE = 5  # every fifth cycle of the horizon
-WINDOW_STEPS = WINDOW // BLOCK
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,17 +136,19 @@ class Samples:
     life: Tensor
 
 
-def window_samples(batch: Batch, inputs: str, steps: int) -> Samples:
-    """The last `steps` steps of every window: ten for a network with a state, one for one without.
+def window_samples(batch: Batch, inputs: str, hop: int, whole: bool) -> Samples:
+    """The steps of every window, `hop` cycles apart; one alone, of all 100, for a network without a state.
+
+    whole: as `signal.observe`.
 
     Raises:
         LnncError: windows or horizons that are not 100 values long.
     """
     if batch.inputs.shape[1:] != (WINDOW,) or batch.targets.shape[1:] != (HORIZON,):
         raise LnncError(f"windows of {WINDOW} values and horizons of {HORIZON} are needed", "training")
-    signal = observe(list(batch.inputs))
+    signal = observe(list(batch.inputs), whole)
     line = forecast(signal, np.zeros(COEFFICIENTS))[:, -1]
-    features = INPUTS[inputs].see(signal)[:, -steps:]
+    features = every(INPUTS[inputs].see(signal), hop)
     return Samples(_single(features), _single((batch.targets - line) / UNIT), torch.from_numpy(batch.cell))
 
 

@@ -15,14 +15,22 @@ from lnnc.errors import Findings, LnncError
 from lnnc.frontend.storage import readable, write_atomically
 from lnnc.ir.graph import Array
 from lnnc.train.inputs import INPUTS
-from lnnc.train.signal import COEFFICIENTS
+from lnnc.train.signal import BLOCK, COEFFICIENTS
 
 FORMAT = "lnnc student 1"
 MODES = ("stream", "window")
 HEADS = {"gated": ("gate", "candidate"), "cfc": ("ff1", "ff2", "time"), "leaky": ("drive",)}  # layers of (x, h), of x
 RECURRENT = (*HEADS, "ltc")
 KINDS = (*RECURRENT, "mlp", "linear")
-FIELDS = {"kind": KINDS, "mode": MODES, "gate": (False, True), "inputs": tuple(INPUTS), "skip": (False, True)}
+HOPS = (10, 20, 50, 100)
+FIELDS = {
+    "kind": KINDS,
+    "mode": MODES,
+    "gate": (False, True),
+    "inputs": tuple(INPUTS),
+    "skip": (False, True),
+    "hop": HOPS,
+}
 LTC_UNFOLDS = 3  # semi-implicit steps per block
 _HINT = "give a file that `lnnc train` wrote"
 
@@ -38,6 +46,7 @@ class Student:
         inputs: what the network sees of a step, a name of `inputs.INPUTS`.
         skip: the head reads (inputs, hidden values), not the hidden values alone.
         arrays: float64 by name; layers as "<name>.weight" (out, in) and "<name>.bias", the state behind the inputs.
+        hop: cycles between the steps of a cell that takes a whole window.
         provenance: (what, value): digest of the data, fold, seed, schedule, losses.
     """
 
@@ -48,6 +57,7 @@ class Student:
     skip: bool
     arrays: Mapping[str, Array]
     provenance: tuple[tuple[str, str], ...] = ()
+    hop: int = BLOCK
 
     @property
     def units(self) -> int:
@@ -55,9 +65,19 @@ class Student:
         return int(self.arrays["head.weight"].shape[1]) - (INPUTS[self.inputs].size if self.skip else 0)
 
     @property
+    def whole(self) -> bool:
+        """Whether it takes a window in one step; other cells of mode "window" are reset, and fed value by value."""
+        return takes_whole(self.kind, self.mode)
+
+    @property
     def parameters(self) -> int:
         """Trained numbers."""
         return sum(array.size for array in self.arrays.values())
+
+
+def takes_whole(kind: str, mode: str) -> bool:
+    """Whether students of this kind and mode see all of a window at once."""
+    return mode == "window" and kind in ("gated", "mlp", "linear")
 
 
 def save_student(path: str | Path, student: Student) -> None:
@@ -68,7 +88,7 @@ def save_student(path: str | Path, student: Student) -> None:
     """
     if Path(path).suffix != ".npz":
         raise LnncError("expected a path that ends in .npz", str(path), "a student is a NumPy archive")
-    about = {name: getattr(student, name) for name in ("kind", "mode", "gate", "inputs", "skip", "provenance")}
+    about = {name: getattr(student, name) for name in (*FIELDS, "provenance")}
     text = np.array(json.dumps({"format": FORMAT, **about}, ensure_ascii=False))
     arrays: dict[str, Any] = {"student": text, **student.arrays}
     write_atomically(Path(path), lambda temporary: np.savez(temporary, **arrays))
