@@ -10,13 +10,14 @@ import numpy as np
 
 from lnnc.data.dataset import Dataset
 from lnnc.data.splits import Folds
-from lnnc.data.windows import TRAIN_STRIDE, window_batch
+from lnnc.data.windows import window_batch
 from lnnc.errors import Findings, LnncError
 from lnnc.ir.graph import Array
 from lnnc.train.inputs import INPUTS
 from lnnc.train.loop import Loss, Schedule, fit
 from lnnc.train.material import WINDOW_STEPS, Drawn, Scaling, WholeLives, in_phases, step_samples, window_samples
 from lnnc.train.models import Network, networks
+from lnnc.train.signal import BLOCK
 from lnnc.train.student import KINDS, MODES, RECURRENT, Student
 
 PEAK_LR = 6e-3
@@ -30,7 +31,7 @@ class Recipe:
     Attributes:
         kind, units, mode, gate, skip: see `student.Student`; units of the hidden layers, () for "linear".
         inputs: "" for what suits the kind: "features" with a state, "means" without.
-        phases: 1 ... 10, ways of cutting a life into blocks that are trained on.
+        phases: 1 ... 10, ways of cutting a life into blocks that are trained on; windows start every 10 / phases.
         scale: spread of the logarithm of the factors of `material.Scaling`; 0: none.
 
     Raises:
@@ -122,7 +123,7 @@ def _loss(series: Mapping[str, Array], train: Array, recipe: Recipe) -> Loss:
     scaling = Scaling(recipe.sees, recipe.scale)
     if recipe.mode == "window":
         steps = WINDOW_STEPS if recipe.kind in RECURRENT else 1
-        batch = window_batch(series, stride=TRAIN_STRIDE)
+        batch = window_batch(series, stride=round(BLOCK / recipe.phases))
         return Drawn(window_samples(batch, recipe.sees, steps), train, recipe.schedule.batch, scaling)
     phases = in_phases(list(series.values()), recipe.sees, recipe.phases)
     if recipe.whole_lives:
