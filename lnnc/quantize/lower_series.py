@@ -203,7 +203,8 @@ def lower_slide(low: Lowering, op: Slide) -> None:
     """A Linear layer whose rows are quantized once and used at every place; 16-bit weights."""
     x, fmt = low.formats[op.x], low.formats.get(op.out) or choose(low, op.out, nonnegative=False)
     rows, width = op.weight.shape
-    q = quantize_linear(op.weight, op.bias, x, np.full(rows, fmt.scale), None, W16_MAX)
+    typical = np.full(width, low.stats[op.x].mean)  # what rounding the weights leaves there goes into the bias
+    q = quantize_linear(op.weight, op.bias, x, np.full(rows, fmt.scale), typical, W16_MAX)
     if isinstance(q, Misfit):
         raise LnncError(f"layer '{op.src}', {q}", low.builder.where, "scale its weights down")
     out = low.define(op.out, fmt)
