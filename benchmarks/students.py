@@ -30,6 +30,7 @@ from lnnc.quantize.context import Options
 from lnnc.report.render import columns
 from lnnc.train.evaluate import GATED, GATED_NAIVE, NETWORK, batch_of, student_forecasts
 from lnnc.train.integer import compile_student, integer_forecasts, run_rows
+from lnnc.train.loop import Schedule
 from lnnc.train.soh import Recipe, cross_train, train_final
 from lnnc.train.student import Student, load_student, save_student
 
@@ -51,24 +52,25 @@ class Entry:
 
 def entries() -> list[Entry]:
     """What is compared."""
-    made = [
-        Entry("gated 8, window", Recipe(mode="window", gate=False)),
-        Entry("gated 8, window, 5 steps", Recipe(mode="window", gate=False, hop=20)),
-        Entry("gated 6, window", Recipe(units=(6,), mode="window", gate=False)),
-        Entry("gated 4, window", Recipe(units=(4,), mode="window", gate=False)),
-        Entry("linear, window", Recipe(kind="linear", units=(), mode="window", gate=False)),
-        Entry("mlp 16-8, window", Recipe(kind="mlp", units=(16, 8), mode="window", gate=False)),
-        Entry("gated 4, stream, trust", Recipe(units=(4,))),
-        Entry("gated 8, stream, trust", Recipe()),
-        Entry("gated 16, stream, trust", Recipe(units=(16,))),
-        Entry("gated 24, stream, trust", Recipe(units=(24,))),
-        Entry("cfc 6, stream, trust", Recipe(kind="cfc", units=(6,))),
-        Entry("leaky 8, stream, trust", Recipe(kind="leaky")),
-        Entry("ltc 4, stream, trust", Recipe(kind="ltc", units=(4,))),
+    long, fast, wide = Schedule(4000, 6e-3), Schedule(1500, 1.5e-2), Schedule(1500, 1e-2)
+    window = Recipe(mode="window", gate=False, schedule=long)
+    stream = Recipe(skip=True, scale=0.2, schedule=fast)
+    return [
+        Entry("gated 8, window", window),
+        Entry("gated 8, window, 5 steps", replace(window, hop=20, skip=True)),
+        Entry("gated 4, window", replace(window, units=(4,), skip=True)),
+        Entry("linear, window", replace(window, kind="linear", units=())),
+        Entry("mlp 16-8, window", replace(window, kind="mlp", units=(16, 8))),
+        Entry("gated 4, stream, trust", replace(stream, units=(4,))),
+        Entry("gated 8, stream, trust", stream),
+        Entry("gated 16, stream, trust", replace(stream, units=(16,), schedule=wide)),
+        Entry("cfc 6, stream, trust", replace(stream, kind="cfc", units=(6,))),
+        Entry("leaky 8, stream, trust", replace(stream, kind="leaky")),
+        Entry("ltc 4, stream, trust", replace(stream, kind="ltc", units=(4,))),
+        Entry("linear, stream, trust", Recipe(kind="linear", units=())),
         Entry("mlp 16-8, stream, trust", Recipe(kind="mlp", units=(16, 8))),
         Entry("mlp 32-16, stream, trust", Recipe(kind="mlp", units=(32, 16))),
     ]
-    return made
 
 
 def trained(entry: Entry, seed: int, series: Mapping[str, Array], split: Folds, runs: Path) -> tuple[Student, ...]:

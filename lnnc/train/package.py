@@ -6,6 +6,7 @@ samples -> blocks -> robust means -> line, features -> network -> (trust gate) -
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -86,8 +87,8 @@ def windowed_ops(student: Student) -> tuple[Op, ...]:
             *_head(student),
             *_forecast("network"),
         )
-    rows = np.zeros((_width(student), REACH))  # how old a series is, a window does not tell: that row stays 0
-    rows[:3] = f.features()[:, -REACH:]
+    student = _ageless(student)
+    rows = f.features()[:, -REACH:]
     steps = f.WINDOW // student.hop
     return (
         *means,
@@ -101,8 +102,13 @@ def windowed_ops(student: Student) -> tuple[Op, ...]:
     )
 
 
-def _width(student: Student) -> int:
-    return int(student.arrays["gate.weight"].shape[1]) - student.units
+def _ageless(student: Student) -> Student:
+    """The cell without its fourth input: how old a series is a window does not tell, so it was always 0."""
+    age = len(f.features())
+    arrays = dict(student.arrays)
+    for name in ("gate.weight", "candidate.weight", *(["head.weight"] if student.skip else [])):
+        arrays[name] = np.delete(arrays[name], age, axis=1)
+    return replace(student, arrays=arrays)
 
 
 def _features() -> tuple[Op, ...]:
