@@ -36,7 +36,7 @@ from lnnc.train.student import Student, load_student, save_student
 
 HEADER = (
     "student", "parameters", "seed", "MAE float", "MAE int8", "MAE integers", "95 %", f"minus {BEST_NAIVE}", "95 %",
-    "loss", "flash", "RAM", "stack", "cycles",
+    "loss", "flash", "RAM", "stack", "cycles", "block", "forecast",
 )  # fmt: skip
 LEVEL = "-O2"
 
@@ -121,12 +121,18 @@ def measured(batch: Batch, forecast: Array, series: Mapping[str, Array]) -> tupl
 
 
 def cost(student: Student, series: Mapping[str, Array], split: Folds, options: Options) -> tuple[object, ...]:
-    """Flash of code and tables, RAM without the stack, stack, modelled cycles of a step that gives a forecast."""
+    """Flash of code and tables, RAM without the stack, stack, modelled cycles of a step that gives a forecast.
+
+    Then those of a block of samples without its forecast, and of the forecast alone.
+    """
     compiled = compile_student(student, [series[name] for name in split.train(0)], options=options)
     found = profile_model(compiled, LEVEL)
     assert found.step is not None
     ram = found.size.state + found.size.scratch + found.size.ports
-    return found.size.text + found.size.rodata, ram, found.step.stack, found.step.total.cycles
+    total = found.step.total.cycles
+    alone = sum(layer.cost.cycles for layer in found.layers if layer.name == "forecast" and layer.cost)
+    block = total - alone + (compiled.program.every - 1) * found.step.between.cycles
+    return found.size.text + found.size.rodata, ram, found.step.stack, total, block, alone
 
 
 def transfer(entry: Entry, seed: int, folder: Path, runs: Path) -> list[tuple[str, ...]]:
@@ -162,7 +168,7 @@ def naive_rows(series: Mapping[str, Array], split: Folds) -> list[tuple[str, ...
         batch = batch_of(series, mode)
         for name, forecast in baselines(batch, learned).items():
             rows.append((f"{name}, {mode}", "0", "", f"{mae(batch, forecast):.5f}", "", "",
-                         *measured(batch, forecast, series)[1:], *[""] * 5))  # fmt: skip
+                         *measured(batch, forecast, series)[1:], *[""] * 7))  # fmt: skip
     return rows
 
 

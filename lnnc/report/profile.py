@@ -93,6 +93,7 @@ def _basis(step: StepCost, target: Target, board: Board) -> str:
         f"Cycles are estimates of a model, not measured: {band(target.error)} without wait states, {band(board.error)} "
         f"on the\n{board.name}, +{board.flash_wait} a load from flash.\n"
         f"The worst of {step.steps} steps: {step.inputs}."
+        + (f"\nA step that only takes a sample: {step.between.cycles:,} cycles." if step.between.cycles else "")
     )
 
 
@@ -157,7 +158,7 @@ def profile_json(profile: Profile) -> dict[str, Any]:
     if step and target.board:
         table |= {
             "estimate": True, "error": target.error, "steps": step.steps, "inputs": step.inputs,
-            "stack_seen": step.stack, "instructions": step.total.instructions,
+            "between_cycles": step.between.cycles, "stack_seen": step.stack, "instructions": step.total.instructions,
             **_times(step.total.cycles, target.board),
             "board": {
                 "name": target.board.name, "clock_mhz": target.board.clock_mhz, "error": target.board.error,

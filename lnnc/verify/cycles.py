@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ class StepCost:
         stack: bytes of stack that the deepest step used.
         steps: how many it was chosen from.
         inputs: what they were, in words.
+        between: the most expensive step that gave no output, only took a sample; nothing where all gave some.
     """
 
     calls: dict[int, Cost]
@@ -87,6 +88,7 @@ class StepCost:
     stack: int
     steps: int
     inputs: str
+    between: Cost = field(default_factory=Cost)
 
     @property
     def total(self) -> Cost:
@@ -195,7 +197,9 @@ def measure_step(
     worst = max(due, key=lambda call: call.total.waiting(wait))
     kernels = {owner: cost for owner, cost in sorted(worst.parts.items()) if owner != GLUE}
     glue = worst.parts.get(GLUE, Cost())
-    return StepCost(kernels, glue, max(call.stack for call in calls), len(due), inputs)
+    others = [call.total for call in calls if call.ret > 0] or [Cost()]
+    between = max(others, key=lambda cost: cost.waiting(wait))
+    return StepCost(kernels, glue, max(call.stack for call in calls), len(due), inputs, between)
 
 
 def build_profiled(
