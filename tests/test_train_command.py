@@ -57,6 +57,13 @@ def test_linear_needs_no_units(tmp_path: Path, data: Path) -> None:
     assert load_student(tmp_path / "l.npz").parameters == 88
 
 
+def test_settings_reach_the_student(tmp_path: Path, data: Path) -> None:
+    run(data, "-o", tmp_path / "s.npz", "--skip", "--members", "2", "--phases", "2", "--scale", "0.1", *QUICK)
+    made = load_student(tmp_path / "s.npz")
+    told = dict(made.provenance)
+    assert made.skip and made.units == 6 and (told["members"], told["phases"], told["scale"]) == ("2", "2", "0.1")
+
+
 def test_kinds_are_those_of_students() -> None:
     assert KINDS == student.KINDS
 

@@ -42,6 +42,15 @@ def _units(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]
               help="Fed from the first cycle of life, or reset and fed the last 100.")  # fmt: skip
 @click.option("--gate/--no-gate", default=True, show_default=True,
               help="Blend with naive forecasts by what each has said of the last 100 cycles.")  # fmt: skip
+@click.option("--inputs", type=click.Choice(["features", "means", "all"]),
+              help="What it sees of a block (default: features for a cell, means without one).")  # fmt: skip
+@click.option("--skip/--no-skip", default=False, show_default=True, help="The head reads the inputs too.")
+@click.option("--members", type=click.IntRange(1), default=1, show_default=True,
+              help="Networks trained apart; the student is their mean.")  # fmt: skip
+@click.option("--phases", type=click.IntRange(1, 10), default=10, show_default=True,
+              help="Ways of cutting a life into blocks to train on.")  # fmt: skip
+@click.option("--scale", type=click.FloatRange(0.0, 3.0), default=0.3, show_default=True,
+              help="Spread of the factors that lives are bent by, 0: none.")  # fmt: skip
 @click.option("--folds", type=click.IntRange(2), metavar="K",
               help="Train K students, each without the cells that it is scored on.")  # fmt: skip
 @click.option("--folds-from", metavar="FOLDS.json", help="Take these folds.")
@@ -98,8 +107,9 @@ def _recipe(given: dict[str, Any]) -> Recipe:
     schedule = {name: given.pop(name) for name in ("steps", "peak_lr", "weight_decay", "batch", "clip", "seed")}
     if schedule["peak_lr"] is None:
         schedule["peak_lr"] = PEAK_LR
+    given["inputs"] = given["inputs"] or ""
     if given["kind"] == "linear":
-        given["units"] = ()
+        given |= {"units": (), "skip": False}
     return Recipe(**given, schedule=Schedule(**schedule))
 
 

@@ -13,6 +13,7 @@ from lnnc.data.splits import Folds
 from lnnc.data.windows import WINDOW, window_batch
 from lnnc.errors import Findings, LnncError
 from lnnc.ir.graph import Array
+from lnnc.train.ensemble import merged
 from lnnc.train.inputs import INPUTS
 from lnnc.train.loop import Loss, Schedule, fit
 from lnnc.train.material import Drawn, Scaling, WholeLives, in_phases, step_samples, window_samples
@@ -31,6 +32,7 @@ class Recipe:
     Attributes:
         kind, units, mode, gate, skip: see `student.Student`; units of the hidden layers, () for "linear".
         inputs: "" for what suits the kind: "features" with a state, "means" without.
+        members: networks that are trained apart, from other weights, and whose mean is the student (`ensemble`).
         hop: cycles from one step of a cell in a window to the next, 10, 20, 50 or 100.
         phases: 1 ... 10, ways of cutting a life into blocks that are trained on; windows start every 10 / phases.
         scale: spread of the logarithm of the factors of `material.Scaling`; 0: none.
@@ -45,6 +47,7 @@ class Recipe:
     gate: bool = True
     inputs: str = ""
     skip: bool = False
+    members: int = 1
     hop: int = BLOCK
     phases: int = 10
     scale: float = 0.3
@@ -59,6 +62,8 @@ class Recipe:
             found.add(f"hop: expected {BLOCK}, or 20, 50 or 100 of a cell that takes whole windows, found {self.hop}")
         if not 1 <= self.phases <= 10:
             found.add(f"phases: expected 1 ... 10, found {self.phases}")
+        if self.members < 1:
+            found.add(f"members: expected 1 or more, found {self.members}")
         if not 0.0 <= self.scale <= 3.0:
             found.add(f"scale: expected 0 ... 3, found {self.scale}")
         if self.schedule.batch < 1 and not self.whole_lives:
@@ -103,27 +108,26 @@ def train_groups(
     threads: int = 1,
     about: Mapping[str, str] | None = None,
 ) -> tuple[Network, Array]:
-    """Train one network for each group of cells, all at once, and none on a cell outside its group.
+    """Train the members of each group of cells, all at once, and none on a cell outside its group.
 
-    Returns the networks and the losses, (steps,): mean over the groups of the mean |error|, in units of SOH.
+    Returns the networks, those of a group together, and the losses, (steps,): mean over networks of the mean |error|,
+    in units of SOH.
 
     Raises:
         LnncError: cells without enough cycles; and as `loop.fit`.
     """
-    train = np.array([[name in group for name in series] for group in groups])
-    model = networks(
-        recipe.kind, INPUTS[recipe.sees].size, recipe.units, recipe.skip, len(groups), recipe.schedule.seed
-    )
+    train = np.repeat([[name in group for name in series] for group in groups], recipe.members, 0)
+    model = networks(recipe.kind, INPUTS[recipe.sees].size, recipe.units, recipe.skip, len(train), recipe.schedule.seed)
     loss = _loss(series, train, recipe)
     facts = {**_settings(recipe), **(about or {})}
     losses = fit(
         model, loss, recipe.schedule, checkpoint=checkpoint, label=label, show=show, threads=threads, about=facts
     )
-    return model, losses / (100 * len(groups))
+    return model, losses / (100 * len(train))
 
 
 def _settings(recipe: Recipe) -> dict[str, str]:
-    names = ("kind", "mode", "sees", "skip", "hop", "phases", "scale")
+    names = ("kind", "mode", "sees", "skip", "members", "hop", "phases", "scale")
     return {name: str(getattr(recipe, name)) for name in names}
 
 
@@ -192,10 +196,11 @@ def train_final(
 
 
 def _student(model: Network, index: int, recipe: Recipe, losses: Array, told: Mapping[str, str], cells: int) -> Student:
-    made = asdict(recipe.schedule) | {"phases": recipe.phases, "scale": recipe.scale}
+    made = asdict(recipe.schedule) | {name: getattr(recipe, name) for name in ("members", "phases", "scale")}
     loss = f"{losses[-_TAIL:].mean():.6f}"
     facts = {**told, "cells": str(cells), **{name: str(value) for name, value in made.items()}, "loss": loss}
-    arrays = model.arrays(index)
+    members = [model.arrays(index * recipe.members + i) for i in range(recipe.members)]
+    arrays = merged(recipe.kind, members, INPUTS[recipe.sees].size, recipe.skip)
     return Student(
         recipe.kind, recipe.mode, recipe.gate, recipe.sees, recipe.skip, arrays, tuple(facts.items()), recipe.hop
     )

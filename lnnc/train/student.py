@@ -71,8 +71,8 @@ class Student:
 
     @property
     def parameters(self) -> int:
-        """Trained numbers."""
-        return sum(array.size for array in self.arrays.values())
+        """Trained numbers; zeros, between the members of an ensemble or after pruning, are none."""
+        return sum(int(np.count_nonzero(array)) for array in self.arrays.values())
 
 
 def takes_whole(kind: str, mode: str) -> bool:
