@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lnnc.data.windows import window_batch
+from lnnc.data.windows import TRAIN_STRIDE, WINDOW, window_batch
 from lnnc.errors import LnncError
 from lnnc.ir.graph import Array
 from lnnc.train.distill import Distillation, distances
@@ -22,7 +22,6 @@ from lnnc.train.inputs import INPUTS
 from lnnc.train.loop import Loss, fit
 from lnnc.train.material import (
     SPARSE,
-    WINDOW_STEPS,
     Drawn,
     Lives,
     Scaling,
@@ -130,8 +129,10 @@ def distill_students(
     }
     before = [student.provenance for student in start] or [()] * len(groups)
     return tuple(
-        Student(recipe.kind, recipe.mode, recipe.gate, recipe.sees, recipe.skip, model.arrays(i),
-                (*before[i], *((f"distillation {what}", value) for what, value in told.items())))
+        Student(
+            recipe.kind, recipe.mode, recipe.gate, recipe.sees, recipe.skip, model.arrays(i),
+            (*before[i], *((f"distillation {what}", value) for what, value in told.items())), recipe.hop,
+        )
         for i in range(len(groups))
     )  # fmt: skip
 
@@ -146,11 +147,13 @@ def _check(
     if config.matching:
         raise LnncError("hidden states of students are not matched", "distillation", "Distillation(matching=0)")
     for teacher in (one for some in teachers for one in some):
-        if teacher.kind in RECURRENT and teacher.mode != recipe.mode:
-            what = f"a {teacher.mode} teacher with a state cannot teach a {recipe.mode} student"
-            raise LnncError(what, "distillation", f"train the teacher with --mode {recipe.mode}")
+        if (teacher.mode, teacher.whole) != (recipe.mode, recipe.whole):
+            what = f"a {teacher.mode} {teacher.kind} sees other blocks than a {recipe.mode} {recipe.kind}"
+            hint = f"teachers of mode {recipe.mode}" + (" that take windows whole" if recipe.whole else "")
+            raise LnncError(what, "distillation", hint)
     for student in start:
-        if (student.kind, student.inputs, student.skip) != (recipe.kind, recipe.sees, recipe.skip):
+        own = (student.kind, student.inputs, student.skip, student.hop)
+        if own != (recipe.kind, recipe.sees, recipe.skip, recipe.hop):
             raise LnncError(
                 "the students to begin with are not of the recipe's kind", "distillation", "the same Recipe"
             )
@@ -162,10 +165,11 @@ def taught_loss(
     """The loss that `distill_students` minimises; train: (F, N), which life each network may learn from."""
     scaling, mix = Scaling(recipe.sees, recipe.scale), Mix(config, recipe.schedule.steps)
     if recipe.mode == "window":
-        steps = WINDOW_STEPS if recipe.kind in RECURRENT else 1
-        batch = window_batch(series, stride=round(BLOCK / recipe.phases))
-        taught = _of_groups(teachers, observe(list(batch.inputs)))[:, :, -1]
-        drawn = Drawn(window_samples(batch, recipe.sees, steps), train, recipe.schedule.batch, scaling)
+        hop = recipe.hop if recipe.kind in RECURRENT else WINDOW
+        batch = window_batch(series, stride=TRAIN_STRIDE)
+        taught = _of_groups(teachers, observe(list(batch.inputs), recipe.whole))[:, :, -1]
+        samples = window_samples(batch, recipe.sees, hop, recipe.whole)
+        drawn = Drawn(samples, train, recipe.schedule.batch, scaling)
         return TaughtDrawn(drawn, taught, mix)
     lives = list(series.values())
     phases = in_phases(lives, recipe.sees, recipe.phases)
