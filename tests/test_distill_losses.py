@@ -20,7 +20,7 @@ from lnnc.train.distill import (
     distillation_loss,
     teach,
 )
-from lnnc.train.dlnet import Shape, build
+from lnnc.train.dlnet import Shape, build, ends
 from lnnc.train.loop import Schedule
 from lnnc.train.recover import epochs_to_steps, mean_absolute_error, recover
 
@@ -130,10 +130,6 @@ def test_streams_of_coefficients_are_distilled_as_their_curves() -> None:
 
 def test_hidden_trajectories_are_matched_through_a_learned_map() -> None:
     teacher, student = build(Shape(12, 6, (8,), 5, (8,), steps=3), 1), build(SHAPE, 0)
-
-    def ends(module: nn.Module, inputs: Tensor) -> Tensor:
-        states = module.states(inputs)
-        return torch.stack([states[0], states[-1]], dim=1)
 
     inputs = torch.rand(128, 12)
     states = teach([teacher], inputs, ends)

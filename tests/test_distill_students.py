@@ -158,7 +158,10 @@ def test_mistakes_are_refused() -> None:
         (lambda: distill_students(SERIES, [NAMES], plan, [], ALONE), "1 groups of cells, 0 of teachers"),
         (lambda: distill_students(SERIES, [NAMES], plan, [[]], ALONE), "1 groups of cells, 1 of teachers"),
         (lambda: distill_students(SERIES, [NAMES], plan, [[one]], ALONE, start=[one, one]), "2 students to begin with"),
-        (lambda: distill_students(SERIES, [NAMES], plan, [[replace(one, mode="window")]], ALONE), "a window teacher"),
+        (
+            lambda: distill_students(SERIES, [NAMES], plan, [[replace(one, mode="window")]], ALONE),
+            "a window gated sees other blocks",
+        ),
         (lambda: distill_students(SERIES, [NAMES], plan, [[one]], ALONE, start=[student("cfc")]), "not of the recipe"),
         (lambda: distill_students(SERIES, [NAMES], plan, [[one]], Distillation(matching=1.0)), "not matched"),
         (lambda: restored([one, student("gated", (5,))]), "one kind and size"),

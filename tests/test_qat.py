@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,8 +16,14 @@ from lnnc.pipeline import Options, run_model
 from lnnc.train.anchor import Anchor, Anchored
 from lnnc.train.dlnet import DLNet, Scaled, Scaler, Shape, build
 from lnnc.train.dlnet_checkpoint import anchored_checkpoint, dlnet_checkpoint
+from lnnc.train.inputs import INPUTS
+from lnnc.train.integer import compile_student
 from lnnc.train.loop import Schedule, fit
+from lnnc.train.models import networks
 from lnnc.train.qat import Quantized
+from lnnc.train.student import Student
+from lnnc.train.student_qat import quantized_student
+from lnnc.verify.engines import run_reference
 
 SHAPE = Shape(20, 10, (8,), 4, (8,), "low_rank", 0, 1, 0.05)
 SCALER = Scaler(0.8, 1.05)
@@ -90,7 +98,7 @@ def test_training_on_the_integers_lowers_their_error() -> None:
     losses = fit(model, loss, Schedule(15, 2e-2, batch=0))
     assert losses[-1] < losses[0] / 2
     want = run_model(checkpoint(twin), np.asarray(inputs.double()), "reference", options=Options("int8"))
-    assert float(loss(model, 0, torch.Generator())) == pytest.approx(
+    assert float(loss(model, 0, torch.Generator()).detach()) == pytest.approx(
         1e3 * ((want - DATA[:, 20:]) ** 2).mean(), rel=1e-5
     )
 
@@ -125,3 +133,34 @@ def test_what_cannot_be_compiled_is_refused_with_a_reason() -> None:
     model = Quantized(Scaled(build(rk4, 0), SCALER), checkpoint)
     with pytest.raises(LnncError, match="lnnc compiles Euler steps"):
         model(torch.as_tensor(DATA[:, :20], dtype=torch.float32))
+
+
+def test_students_are_trained_on_their_whole_program() -> None:
+    """Raw values in: whole windows, and lives value by value; the integers are those of the compiled student."""
+    rng = np.random.default_rng(0)
+    t = np.linspace(0, 1, 200)
+    lives = [1.0 - 0.1 * x * t**2 + 1e-4 * rng.normal(size=200) for x in rng.uniform(0.2, 1, 6)]
+    for kind, mode in (("gated", "window"), ("mlp", "window"), ("gated", "stream")):
+        inputs = "features" if kind == "gated" else "means"
+        network = networks(kind, INPUTS[inputs].size, (4,), False, 1, 0)
+        with torch.no_grad():
+            network.head += 0.3 * torch.randn(network.head.shape, generator=torch.Generator().manual_seed(0))
+        student = Student(kind, mode, mode == "stream", inputs, False, network.arrays(0))
+        model = quantized_student(student, lives)
+        raw = torch.as_tensor(np.stack(lives)[:, :120], dtype=torch.float64)
+        given = raw[:, :100] if mode == "window" else raw[:, :, None]
+        got = model(given)
+        program = compile_student(replace(student, gate=False), lives).program
+        steps = np.asarray(given)[:, None] if mode == "window" else np.asarray(given)
+        want = run_reference(program, steps)[:, 9::10] if mode == "stream" else run_reference(program, steps)[:, 0]
+        assert got.shape == ((6, 100) if mode == "window" else (6, 12, 100))
+        assert np.array_equal(np.asarray(got.detach()), want)
+        assert float((model.twin(given) - got).abs().mean()) < 5e-4
+        got.sum().backward()
+        assert any(weight.grad is not None and bool(weight.grad.abs().sum() > 0) for weight in model.parameters())
+
+
+def test_a_windowed_cell_that_is_fed_value_by_value_is_refused() -> None:
+    network = networks("cfc", 4, (4,), False, 1, 0)
+    with pytest.raises(LnncError, match="fed value by value"):
+        quantized_student(Student("cfc", "window", False, "features", False, network.arrays(0)), [])

@@ -176,6 +176,13 @@ def build(shape: Shape, seed: int) -> DLNet:
         return DLNet(shape)
 
 
+def ends(model: nn.Module, u: Tensor) -> Tensor:
+    """The liquid neuron's first and last state, (N, 2, h): what `distill` matches between teacher and student."""
+    assert isinstance(model, DLNet)
+    states = model.states(u)
+    return torch.stack([states[0], states[-1]], dim=1)
+
+
 def shape_of(tensors: Mapping[str, Array], steps: int, dt: float, where: str = "state_dict") -> Shape:
     """What the tensors of a state_dict describe; a pruned one too.
 

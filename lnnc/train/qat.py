@@ -77,12 +77,12 @@ class Quantized(nn.Module):
     def integers(self, inputs: Array) -> Array:
         """What the program makes of inputs in real units.
 
-        A window model: (N, window) -> (N, outputs). A stream model: (N, T, features) -> (N, T, outputs), each of the
-        N streams from its reset; NaN where no output is due.
+        One step each: (N, inputs) -> (N, outputs). Streams, each from its reset: (N, T, features) -> (N, steps at which
+        an output is due, outputs).
         """
-        windows = inputs.ndim == 2
-        out = run_reference(self.program(), inputs[:, None] if windows else inputs)
-        return out[:, 0] if windows else out
+        single = inputs.ndim == 2
+        out = run_reference(self.program(), inputs[:, None] if single else inputs)
+        return out[:, 0] if single else out[:, ~np.isnan(out).any(axis=(0, 2))]
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The program's forecast, with the twin's gradient."""

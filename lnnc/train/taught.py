@@ -129,8 +129,10 @@ def distill_students(
     }
     before = [student.provenance for student in start] or [()] * len(groups)
     return tuple(
-        Student(recipe.kind, recipe.mode, recipe.gate, recipe.sees, recipe.skip, model.arrays(i),
-                (*before[i], *((f"distillation {what}", value) for what, value in told.items())))
+        Student(
+            recipe.kind, recipe.mode, recipe.gate, recipe.sees, recipe.skip, model.arrays(i),
+            (*before[i], *((f"distillation {what}", value) for what, value in told.items())), recipe.hop,
+        )
         for i in range(len(groups))
     )  # fmt: skip
 
@@ -145,11 +147,13 @@ def _check(
     if config.matching:
         raise LnncError("hidden states of students are not matched", "distillation", "Distillation(matching=0)")
     for teacher in (one for some in teachers for one in some):
-        if teacher.kind in RECURRENT and teacher.mode != recipe.mode:
-            what = f"a {teacher.mode} teacher with a state cannot teach a {recipe.mode} student"
-            raise LnncError(what, "distillation", f"train the teacher with --mode {recipe.mode}")
+        if (teacher.mode, teacher.whole) != (recipe.mode, recipe.whole):
+            what = f"a {teacher.mode} {teacher.kind} sees other blocks than a {recipe.mode} {recipe.kind}"
+            hint = f"teachers of mode {recipe.mode}" + (" that take windows whole" if recipe.whole else "")
+            raise LnncError(what, "distillation", hint)
     for student in start:
-        if (student.kind, student.inputs, student.skip) != (recipe.kind, recipe.sees, recipe.skip):
+        own = (student.kind, student.inputs, student.skip, student.hop)
+        if own != (recipe.kind, recipe.sees, recipe.skip, recipe.hop):
             raise LnncError(
                 "the students to begin with are not of the recipe's kind", "distillation", "the same Recipe"
             )
