@@ -52,15 +52,14 @@ class Entry:
 
 def entries() -> list[Entry]:
     """What is compared."""
-    long, fast, wide = Schedule(4000, 6e-3), Schedule(1500, 1.5e-2), Schedule(1500, 1e-2)
-    window = Recipe(mode="window", gate=False, schedule=long)
+    long, fast, wide = Schedule(4000, 1e-2), Schedule(1500, 1.5e-2), Schedule(1500, 1e-2)
+    window = Recipe(mode="window", gate=False, skip=True, scale=0.0, schedule=long)
     stream = Recipe(skip=True, scale=0.2, schedule=fast)
     return [
         Entry("gated 8, window", window),
-        Entry("gated 8, window, 5 steps", replace(window, hop=20, skip=True)),
-        Entry("gated 4, window", replace(window, units=(4,), skip=True)),
-        Entry("linear, window", replace(window, kind="linear", units=())),
-        Entry("mlp 16-8, window", replace(window, kind="mlp", units=(16, 8))),
+        Entry("gated 6, window, 5 steps", replace(window, units=(6,), hop=20)),
+        Entry("linear, window", replace(window, kind="linear", units=(), skip=False)),
+        Entry("mlp 16-8, window", replace(window, kind="mlp", units=(16, 8), skip=False)),
         Entry("gated 4, stream, trust", replace(stream, units=(4,))),
         Entry("gated 8, stream, trust", stream),
         Entry("gated 16, stream, trust", replace(stream, units=(16,), schedule=wide)),
