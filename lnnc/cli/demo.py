@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from lnnc.cli.model import report_verification
 from lnnc.cli.options import split_targets
 from lnnc.cli.terminal import say, waiting
 from lnnc.errors import LnncError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()
@@ -52,7 +57,8 @@ def demo(ctx: click.Context, folder: str, targets: str | None) -> None:
     say(layers_text(table["layers"]) + "\n")
     for key, value in checkpoint.provenance.items():
         say(f"{key}: {value:.5g}" if isinstance(value, float) else f"{key}: {value}")
-    say(f"\n{source}, {header.name}: {compiled.name}_step")
+    say(f"\n{_scores(example_path('soh/scores.csv'))}")
+    say(f"{source}, {header.name}: {compiled.name}_step")
     for key, value in (table.get("measured") or {}).items():
         say(f"{key}: {value}")
     if refusal := avr_refusal(compiled.program):
@@ -62,6 +68,21 @@ def demo(ctx: click.Context, folder: str, targets: str | None) -> None:
     with waiting("verifying"):
         reports = verify_model(checkpoint, source, on)
     ctx.exit(report_verification(reports))
+
+
+PAPER = ("the DLNet paper, on smoothed curves that a polynomial fits", "0.00660")
+
+
+def _scores(file: Path) -> str:
+    """The student beside the naive forecasters, on cells that it has not seen, as `examples/soh/train.py` wrote them."""
+    import csv
+
+    from lnnc.report.render import columns
+
+    with file.open(encoding="utf-8", newline="") as text:
+        header, *rows = csv.reader(text)
+    cells = [(row[0], row[1]) for row in rows] + [PAPER]
+    return f"Mean absolute error of SOH over the next 100 cycles:\n{columns((header[0], header[1]), cells)}\n"
 
 
 def _demo_targets() -> list[str]:
