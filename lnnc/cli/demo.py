@@ -74,7 +74,7 @@ PAPER = ("the DLNet paper, on smoothed curves that a polynomial fits", "0.00660"
 
 
 def _scores(file: Path) -> str:
-    """The student beside the naive forecasters, on cells that it has not seen, as `examples/soh/train.py` wrote them."""
+    """The student beside the naive forecasters, on cells that it has not seen: what `examples/soh/train.py` wrote."""
     import csv
 
     from lnnc.report.render import columns
