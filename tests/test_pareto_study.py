@@ -43,7 +43,7 @@ def journal(tmp_path: Path) -> str:
 
 
 def states(trials: list[Trial]) -> Counter[str]:
-    """How many trials are in each state, without what two racing workers took one too many of and gave back unmeasured."""
+    """How many trials are in each state; not those that racing workers took one too many and gave back unmeasured."""
     return Counter(trial.state for trial in trials if trial.state != "surplus")
 
 
