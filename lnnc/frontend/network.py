@@ -25,6 +25,7 @@ from lnnc.frontend.checkpoint import (
 )
 from lnnc.frontend.fields import get, is_number, shown, unknown_keys
 from lnnc.ir import graph as g
+from lnnc.ir import series
 from lnnc.ir.evaluate import ACTIVATIONS
 from lnnc.ir.graph import INPUT, Array, Graph, Op, Scale, Synapses
 from lnnc.ir.verify import op_faults, verify_graph
@@ -36,7 +37,8 @@ KINDS: dict[str, type[Any]] = {
     kind.__name__.lower(): kind
     for kind in (
         g.Linear, g.Norm, g.Act, g.Mean, g.Add, g.Scale, g.Euler, g.State, g.Concat, g.Gather, g.Mul, g.Div, g.Blend,
-        g.Timed, g.Pure, g.Leaky, g.Ltc,
+        g.Timed, g.Pure, g.Leaky, g.Ltc, series.Collect, series.Spread, series.Robust, series.History, series.Count,
+        series.Clamp, series.Gated, series.Trust, series.Polynomial,
     )
 }  # fmt: skip
 _ARRAYS = ("Array", "Indices", "Array | None")

@@ -32,6 +32,8 @@ from lnnc.ir.graph import (
     Timed,
     Window,
 )
+from lnnc.ir.series import SeriesOp
+from lnnc.ir.series_eval import Memory, apply
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": lambda x: np.maximum(x, 0.0),
@@ -65,22 +67,25 @@ def evaluate(graph: Graph, inputs: Array, times: Array | None = None) -> dict[st
 
     Returns:
         tensor name -> (rows, size). A row of a stream is one full window: (streams * (samples - length + 1), size);
-        of a graph with states one sample: (streams * samples, size), stream by stream.
+        of a graph with states one sample: (streams * samples, size), stream by stream; of one that collects samples
+        one block of them, the samples of an unfinished block left out.
         Cells add what happens inside: `<out>.pre`, arguments of an Euler's tanh, `<out>.path`, the state at every
         Euler step or unfold, and for a low-rank recurrence `<out>.low`, the projected state; these are
         (rows, steps * size), the path with its start in front.
     """
-    if graph.states or (graph.timed and times is not None):
+    if graph.remembers or (graph.timed and times is not None):
         return _rollout(graph, inputs, times)
     if graph.window is None:
         inputs = inputs.reshape(-1, inputs.shape[-1])
-    return _step(graph, {INPUT: inputs}, np.array(graph.time))
+    return _step(graph, {INPUT: inputs}, np.array(graph.time), {})
 
 
-def _step(graph: Graph, values: dict[str, Array], time: Array) -> dict[str, Array]:
-    """Every tensor of one step, given the inputs and what the states hold. time: () or (batch, 1)."""
+def _step(graph: Graph, values: dict[str, Array], time: Array, memory: Memory) -> dict[str, Array]:
+    """Every tensor of one step, given the inputs and what the states and other ops remember. time: () or (batch, 1)."""
     for op in graph.ops:
         match op:
+            case _ if isinstance(op, SeriesOp):
+                values.update(apply(op, values, memory))
             case Euler():
                 values.update(_euler(op, values))
             case Leaky():
@@ -100,15 +105,30 @@ def _step(graph: Graph, values: dict[str, Array], time: Array) -> dict[str, Arra
 
 
 def _rollout(graph: Graph, inputs: Array, times: Array | None) -> dict[str, Array]:
-    streams, samples, _ = inputs.shape
-    held = {op.out: np.zeros((streams, op.size)) for op in graph.states}
+    steps = _steps(graph, inputs)
+    held = {op.out: np.zeros((len(inputs), op.size)) for op in graph.states}
     rows: list[dict[str, Array]] = []
-    for k in range(samples):
+    memory: Memory = {}
+    for k, now in enumerate(steps):
         time = np.array(graph.time) if times is None else times[:, k : k + 1]
-        rows.append(_step(graph, {INPUT: inputs[:, k], **held}, time))
+        rows.append(_step(graph, {INPUT: now, **held}, time, memory))
         held = {op.out: rows[-1][op.next] for op in graph.states}
     names = rows[0] if rows else {}
-    return {name: np.stack([row[name] for row in rows], axis=1).reshape(streams * samples, -1) for name in names}
+    return {name: _joined([row[name] for row in rows]) for name in names}
+
+
+def _steps(graph: Graph, inputs: Array) -> list[Array]:
+    """The inputs of each step: (streams, features), or the block (streams, length, features) that it collects."""
+    if graph.collect is None:
+        return list(inputs.swapaxes(0, 1))
+    length = graph.collect.length
+    ends = range(length, inputs.shape[1] + 1, length)
+    return [inputs[:, end - length : end] for end in ends]
+
+
+def _joined(rows: list[Array]) -> Array:
+    """A tensor of all steps, stream by stream: (streams * steps, size)."""
+    return np.stack(rows, axis=1).reshape(-1, rows[0].shape[-1])
 
 
 def _apply(op: Op, values: dict[str, Array]) -> Array:

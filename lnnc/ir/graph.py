@@ -1,7 +1,8 @@
 """Graph: the float64 meaning of one step of a network, as a flat tuple of frozen ops.
 
-The whole grammar is on this screen. Every op has `out`, the tensor it defines, and `src`, the layer of
-the checkpoint it came from: `src` is what error messages name and what the generated C says beside each call.
+The whole grammar is on this screen, but for the ops of forecasts, which stand in `ir/series.py`. Every op has `out`,
+the tensor it defines, and `src`, the layer of the checkpoint it came from: `src` is what error messages name and what
+the generated C says beside each call.
 Shapes below leave out the batch axis.
 """
 
@@ -11,6 +12,8 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lnnc.ir.series import Collect, Count, Gated, History, SeriesOp, Trust, series_reads, series_size
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -291,7 +294,7 @@ class Ltc:
 
 Op = (
     Scale | Window | Linear | Norm | Act | Mean | Add | Euler
-    | State | Concat | Gather | Mul | Div | Blend | Timed | Pure | Leaky | Ltc
+    | State | Concat | Gather | Mul | Div | Blend | Timed | Pure | Leaky | Ltc | SeriesOp
 )  # fmt: skip
 
 
@@ -326,6 +329,17 @@ class Graph:
         return next((op for op in self.ops if isinstance(op, Window)), None)
 
     @property
+    def collect(self) -> Collect | None:
+        """The op that gathers samples into blocks, or None for a model that steps with every sample."""
+        return next((op for op in self.ops if isinstance(op, Collect)), None)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a step depends on those before it by more than a window that slides."""
+        kept = any(isinstance(op, Collect | History | Count | Trust) for op in self.ops)
+        return kept or bool(self.states) or any(isinstance(op, Gated) and op.memory for op in self.ops)
+
+    @property
     def states(self) -> tuple[State, ...]:
         """The tensors that a recurrent model remembers, besides a window."""
         return tuple(op for op in self.ops if isinstance(op, State))
@@ -353,6 +367,8 @@ class Graph:
 
 def reads(op: Op) -> tuple[str, ...]:
     """Names of the tensors that an op reads."""
+    if isinstance(op, SeriesOp):
+        return series_reads(op)
     match op:
         case Add() | Mul() | Div() | Timed():
             return (op.a, op.b)
@@ -376,7 +392,7 @@ def rename(op: Op, old: str, new: str) -> Op:
     """The same op with every read of `old` replaced by `new`."""
     if isinstance(op, Concat):
         return replace(op, parts=tuple(new if part == old else part for part in op.parts))
-    slots = ("x", "a", "b", "t", "v", "drive", "next")
+    slots = ("x", "a", "b", "t", "v", "drive", "next", "spreads", "network", "rivals", "anchor", "slope", "level")
     names = {f.name for f in fields(op)}
     changes = {s: new for s in slots if s in names and getattr(op, s) == old}
     return replace(op, **changes) if changes else op  # type: ignore[arg-type]
@@ -384,6 +400,8 @@ def rename(op: Op, old: str, new: str) -> Op:
 
 def out_size(op: Op, sizes: dict[str, int]) -> int:
     """Number of elements that an op defines."""
+    if isinstance(op, SeriesOp):
+        return series_size(op, sizes)
     match op:
         case Linear():
             return int(op.weight.shape[0])

@@ -29,6 +29,8 @@ from lnnc.ir.graph import (
     reads,
 )
 from lnnc.ir.program import Program
+from lnnc.ir.series import SeriesOp
+from lnnc.ir.series_faults import series_faults, series_shapes
 
 
 def verify_graph(graph: Graph) -> Graph:
@@ -40,7 +42,7 @@ def verify_graph(graph: Graph) -> Graph:
         assert not (faults := op_faults(op, sizes)), f"{op.src}: {faults}"
         sizes[op.out] = out_size(op, sizes)
     assert all(sizes.get(state.next) == state.size for state in graph.states), "a state and its next value differ"
-    assert not graph.states or graph.window is None, "a window beside other states"
+    assert not graph.remembers or graph.window is None, "a window beside other states"
     assert sizes.get(graph.result) == graph.output_size, "the result does not fill the output ports"
     return graph
 
@@ -57,6 +59,8 @@ def op_faults(op: Op, sizes: Mapping[str, int]) -> list[str]:
 
 def _shapes(op: Op, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
     """The shape that each array of an op must have."""
+    if isinstance(op, SeriesOp):
+        return series_shapes(op, sizes)
     match op:
         case Linear():
             rows = op.weight.shape[0] if op.weight.ndim else 0
@@ -77,6 +81,8 @@ def _shapes(op: Op, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
 
 def _relation_faults(op: Op, sizes: Mapping[str, int]) -> list[str]:
     """What is wrong between the tensors that an op reads, or with its indices."""
+    if isinstance(op, SeriesOp):
+        return series_faults(op, sizes)
     match op:
         case Add() | Mul() | Div() | Timed() if sizes[op.a] != sizes[op.b]:
             return [f"'{op.a}' has {sizes[op.a]} values, '{op.b}' {sizes[op.b]}"]

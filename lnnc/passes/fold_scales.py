@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from lnnc.ir.graph import INPUT, Graph, Linear, Mean, Op, Scale, Window, rename
+from lnnc.ir.series import Polynomial, SeriesOp
 
 
 def fold_input_scale(graph: Graph) -> Graph:
@@ -18,6 +19,10 @@ def fold_input_scale(graph: Graph) -> Graph:
     scale = next((op for op in graph.ops if isinstance(op, Scale) and op.x == INPUT), None)
     if scale is None or len(graph.inputs) != 1 or np.ptp(scale.scale) or np.ptp(scale.offset):
         return graph
+    series = all(isinstance(op, SeriesOp) for op in graph.users(scale.out))
+    if _identity(scale) and series and graph.result != scale.out:
+        ops = (rename(op, scale.out, INPUT) for op in graph.ops if op is not scale)
+        return replace(graph, ops=tuple(ops))
     readers = _readers(graph, scale.out)
     if graph.result == scale.out or not all(isinstance(op, Linear | Mean) for op in readers):
         return graph
@@ -25,6 +30,10 @@ def fold_input_scale(graph: Graph) -> Graph:
     folded = {op.out: _absorb(op, gain, offset) for op in readers}
     ops = (folded.get(op.out, op) for op in graph.ops if op is not scale)
     return replace(graph, ops=tuple(rename(op, scale.out, INPUT) for op in ops))
+
+
+def _identity(scale: Scale) -> bool:
+    return bool((scale.scale == 1.0).all() and not scale.offset.any())
 
 
 def _readers(graph: Graph, tensor: str) -> list[Op]:
@@ -43,11 +52,14 @@ def _absorb(op: Op, gain: float, offset: float) -> Op:
 
 
 def fold_output_scale(graph: Graph) -> Graph:
-    """y = a v + b with v = W x + c becomes one Linear with weight a W and bias a c + b."""
+    """y = a v + b with v = W x + c becomes one Linear with weight a W and bias a c + b; so does a plain forecast."""
     scale = graph.producer(graph.result)
     if not isinstance(scale, Scale):
         return graph
     linear = graph.producer(scale.x)
+    if isinstance(linear, Polynomial) and _identity(scale) and len(graph.users(linear.out)) == 1:
+        forecast = replace(linear, out=scale.out)
+        return replace(graph, ops=tuple(forecast if op is linear else op for op in graph.ops if op is not scale))
     if not isinstance(linear, Linear) or len(graph.users(linear.out)) != 1:
         return graph
     weight = linear.weight * scale.scale[:, None]

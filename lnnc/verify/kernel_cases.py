@@ -152,7 +152,7 @@ def _sizes(kernel: Kernel, rng: np.random.Generator) -> Args:
         low, high = limits[name]
         top = min(int(rng.choice(_SIDES)), high)
         sizes[name] = int(rng.integers(low, top + 1))
-    if rng.random() < 0.04:
+    if names and rng.random() < 0.04:
         grown = str(rng.choice(names))
         others = int(np.prod([value for name, value in sizes.items() if name != grown]))
         sizes[grown] = min(limits[grown][1], _ELEMENTS_MAX // others)

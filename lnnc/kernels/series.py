@@ -1,0 +1,149 @@
+"""A series of samples: gathered into blocks, cleaned of outliers, remembered."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lnnc.ir.series_faults import BLOCK_MAX, LENGTH_MAX, SPREADS_MAX
+from lnnc.kernels.dense import SIZE_MAX
+from lnnc.kernels.fixed import A_MAX, Ints, narrow, requant
+from lnnc.kernels.registry import Args, Param, Ranges, kernel
+
+EMPTY = -32_768  # the first element of a history that has seen nothing; no activation has this value
+COUNT_LIMIT = 30_000
+
+
+def _check_collect(args: Args, ranges: Ranges) -> str:
+    return "" if args["length"] % args["n"] == 0 else "the block is not a whole number of samples"
+
+
+def _fit_collect(args: Args, rng: np.random.Generator) -> Args:
+    count = int(rng.integers(1, 6))
+    length = args["n"] * count
+    samples = rng.integers(-A_MAX, A_MAX + 1, size=(len(args["x"]), length))
+    return {**args, "length": length, "samples": samples, "missing": np.abs(args["missing"]) % (count + 1)}
+
+
+@kernel(
+    Param("x", "in", "int16", ("n",)),
+    Param("n", "int", lo=1, hi=SIZE_MAX),
+    Param("length", "int", lo=1, hi=SIZE_MAX),
+    Param("samples", "inout", "int16", ("length",)),
+    Param("missing", "inout", "int32", (1,), 0, SIZE_MAX),
+    check=_check_collect,
+    fit=_fit_collect,
+    waits=True,
+)
+def collect_s16(x: Ints, n: int, length: int, samples: Ints, missing: Ints) -> tuple[Ints, ...]:
+    """Puts x behind the samples that are there, first of all where none is missing; returns how many still are; (26)."""
+    count = length // n
+    left = np.where(missing == 0, count, np.minimum(missing, count))
+    place = (count - left) * n + np.arange(n)
+    samples = samples.copy()
+    np.put_along_axis(samples, place, x, axis=1)
+    return samples, left - 1
+
+
+def _blocks(x: Ints, length: int) -> Ints:
+    return x.reshape(len(x), -1, length)
+
+
+def _median(parts: Ints) -> Ints:
+    """Element (length - 1) // 2 in order, of each row."""
+    return np.sort(parts, axis=-1)[..., [(parts.shape[-1] - 1) // 2]]
+
+
+def _check_length(args: Args, ranges: Ranges) -> str:
+    return "" if args["length"] % 2 else "a block has an odd number of values"
+
+
+def _fit_length(args: Args, rng: np.random.Generator) -> Args:
+    """An odd length, the values of the blocks, and a spread that clips some of them."""
+    length = 2 * int(rng.integers(0, (BLOCK_MAX + 1) // 2)) + 1
+    x = np.resize(args["x"], (len(args["x"]), args["n"] * length))
+    fitted = {**args, "length": length, "x": x}
+    return fitted | ({"spreads": args["spreads"] >> int(rng.integers(0, 14))} if "spreads" in args else {})
+
+
+@kernel(
+    Param("x", "in", "int16", ("n", "length")),
+    Param("length", "int", lo=1, hi=BLOCK_MAX),
+    Param("n", "int", lo=1, hi=SIZE_MAX // BLOCK_MAX),
+    Param("out", "out", "int16", ("n",), 0, A_MAX),
+    check=_check_length,
+    fit=_fit_length,
+)
+def spread_s16(x: Ints, length: int, n: int) -> tuple[Ints, ...]:
+    """out[b] = min(median of |x - median x| over block b, 32,640); equation (27)."""
+    parts = _blocks(x, length)
+    found = _median(np.abs(parts - _median(parts)))[..., 0]
+    return (np.minimum(found, A_MAX),)
+
+
+@kernel(
+    Param("x", "in", "int16", ("n", "length")),
+    Param("length", "int", lo=1, hi=BLOCK_MAX),
+    Param("n", "int", lo=1, hi=SIZE_MAX // BLOCK_MAX),
+    Param("spreads", "in", "int16", ("k",), 0, A_MAX),
+    Param("k", "int", lo=1, hi=SPREADS_MAX),
+    Param("factor", "int", lo=1, hi=100),
+    Param("mult", "int", lo=1),
+    Param("out", "out", "int16", ("n",)),
+    check=lambda args, ranges: _check_length(args, ranges) or _check_mean(args),
+    fit=lambda args, rng: _with_mean(_fit_length(args, rng)),
+)
+def robust_s16(
+    x: Ints, length: int, n: int, spreads: Ints, k: int, factor: int, mult: int
+) -> tuple[Ints, ...]:  # fmt: skip
+    """out[b] = requant(sum of x clipped to its median +- factor * lower median of spreads, mult), mult = 2^32 / length;
+
+    a block of one value is its own mean. Equation (28).
+    """
+    parts, reach = _blocks(x, length), factor * _median(spreads)[:, :, None]
+    middle = _median(parts)
+    total = np.clip(parts, middle - reach, middle + reach).sum(axis=-1)
+    return (narrow(total if length == 1 else requant(total, mult), 16),)
+
+
+def mean_mult(length: int) -> int:
+    """The multiplier of `robust_s16`."""
+    return 1 if length == 1 else round(2**32 / length)
+
+
+def _check_mean(args: Args) -> str:
+    return "" if args["mult"] == mean_mult(args["length"]) else "mult is not 2^32 / length"
+
+
+def _with_mean(args: Args) -> Args:
+    return {**args, "mult": mean_mult(args["length"])}
+
+
+def _fit_history(args: Args, rng: np.random.Generator) -> Args:
+    past = args["past"].copy()
+    past[:, 0] = EMPTY if rng.random() < 0.4 else np.maximum(past[:, 0], -A_MAX)
+    n = min(args["n"], args["length"])
+    return {**args, "n": n, "x": args["x"][:, :n], "past": past}
+
+
+@kernel(
+    Param("x", "in", "int16", ("n",)),
+    Param("n", "int", lo=1, hi=LENGTH_MAX),
+    Param("past", "inout", "int16", ("length",), EMPTY, A_MAX),
+    Param("length", "int", lo=1, hi=LENGTH_MAX),
+    check=lambda args, ranges: "" if args["n"] <= args["length"] else "more values than the history holds",
+    fit=_fit_history,
+)
+def history_s16(x: Ints, n: int, past: Ints, length: int) -> tuple[Ints, ...]:
+    """Drops the n oldest values and appends x; an empty history is filled with x[0] first; equation (29)."""
+    past = np.where(past[:, :1] == EMPTY, x[:, :1], past)
+    return (np.concatenate([past, x], axis=1)[:, n:],)
+
+
+@kernel(
+    Param("count", "inout", "int16", (1,), 0, COUNT_LIMIT),
+    Param("step", "int", lo=1, hi=COUNT_LIMIT),
+    Param("limit", "int", lo=1, hi=COUNT_LIMIT),
+)
+def count_s16(count: Ints, step: int, limit: int) -> tuple[Ints, ...]:
+    """count = min(count + step, limit): how many steps there have been; equation (30)."""
+    return (np.minimum(count + step, limit),)
