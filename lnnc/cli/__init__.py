@@ -7,6 +7,7 @@ import sys
 import click
 
 from lnnc._version import __version__
+from lnnc.cli.data import data_group
 from lnnc.cli.demo import demo, doctor
 from lnnc.cli.model import compile_command, inspect, run, verify
 from lnnc.cli.onnx import export_group
@@ -46,11 +47,12 @@ def cli() -> None:
     lnnc inspect student.pt                          layers, ranges, scales, sizes
     lnnc profile student.pt                          cycles, time, energy, flash, RAM, stack on a Cortex-M4
     lnnc export onnx student.pt -o step.onnx         one step, for other tools
+    lnnc data import cells/ --nominal 2.0 -o soh.h5  cycling files become a dataset; lnnc data where: published ones
     lnnc doctor                                      which tools are here, and how to get the others
 
     Exit codes: 0 ok, 1 verification failed, 2 bad input or usage.
     """
 
 
-for _command in (compile_command, verify, run, inspect, profile, import_group, export_group, demo, doctor):
+for _command in (compile_command, verify, run, inspect, profile, import_group, export_group, data_group, demo, doctor):
     cli.add_command(_command)

@@ -1,0 +1,101 @@
+"""Files that are read or replaced whole: clear errors before, a rename at the end."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from lnnc.errors import LnncError
+
+
+def readable(path: str | Path, hint: str) -> Path:
+    """The path, if it is that of a file with content that may be read.
+
+    Raises:
+        LnncError: no such file, a folder, a device, an empty file, or no permission.
+    """
+    file = Path(path)
+    try:
+        if file.is_dir():
+            raise LnncError("it is a folder, expected a file", str(path), hint)
+        if not file.is_file():
+            what = "it is not a regular file" if file.exists() else "no such file"
+            raise LnncError(what, str(path) or "''", hint)
+        if file.stat().st_size == 0:
+            raise LnncError("the file is empty", str(path), "get or save it again")
+        with file.open("rb"):
+            return file
+    except (OSError, ValueError) as error:
+        raise LnncError(f"cannot read it ({reason(error)})", str(path)[:200], hint) from error
+
+
+def reason(error: Exception) -> str:
+    """What the system says of a failed call, without the path."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def check_target(file: Path) -> Path:
+    """The path that writing `file` will replace (a link's target), if it may be written.
+
+    A rename needs no permission for the file it replaces, so a write-protected one is looked for here.
+
+    Raises:
+        LnncError: the folder does not exist or is write-protected; the file is a folder, a device or write-protected.
+    """
+    try:
+        return _checked_target(file, Path(os.path.realpath(file)))
+    except (OSError, ValueError) as error:  # a name too long, a folder that may not be searched
+        raise LnncError(f"cannot write ({reason(error)})", str(file)[:200], "choose another path") from error
+
+
+def _checked_target(file: Path, target: Path) -> Path:
+    folder = target.parent
+    if not folder.is_dir():
+        raise LnncError(f"the folder '{file.parent}' does not exist", str(file), "create it, or choose another path")
+    if _protected(folder):
+        raise LnncError(f"cannot write into '{folder}' (it is write-protected)", str(file), "choose another folder")
+    if target.exists() and not target.is_file():
+        raise LnncError("cannot write: it is no regular file", str(file), "choose another path")
+    if target.exists() and _protected(target):
+        raise LnncError("cannot write: the file is write-protected", str(file), "choose another path")
+    return target
+
+
+def _protected(path: Path) -> bool:
+    return not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
+
+
+def write_atomically(file: Path, write: Callable[[Path], None]) -> None:
+    """Call `write` on a temporary file beside `file`, then rename it: it appears whole or not at all.
+
+    Raises:
+        LnncError: the folder does not exist or cannot be written, the file is protected, or the disk is full.
+    """
+    target = check_target(file)
+    temporary: Path | None = None
+    try:
+        temporary = _temporary(target)
+        write(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    except (OSError, ValueError) as error:
+        hint = "choose a writable path with room on it"
+        raise LnncError(f"cannot write ({reason(error)})", str(file)[:200], hint) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _temporary(target: Path) -> Path:
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+    os.close(handle)
+    return Path(name)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
