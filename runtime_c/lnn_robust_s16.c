@@ -1,5 +1,5 @@
 /* (28) out[b] = mean of block b of `length` values clipped to their median +- factor * mad, mad the
- * lower median of k <= 64 spreads. mult = 2^32 / length. */
+ * lower median of k <= 64 spreads. mult = 2^32 / length; within +-32,640. */
 static void lnn_robust_s16(const int16_t *x, int32_t length, int32_t n, const int16_t *spreads,
     int32_t k, int32_t factor, int32_t mult, int16_t *out)
 {
@@ -13,6 +13,7 @@ static void lnn_robust_s16(const int16_t *x, int32_t length, int32_t n, const in
         int32_t sum = 0;
         for (i = 0; i < length; i++)
             sum += lnn_clamp(x[i], middle - reach, middle + reach);
-        out[b] = (int16_t)(length > 1 ? lnn_requant(sum, mult) : sum);
+        sum = length > 1 ? lnn_requant(sum, mult) : sum;
+        out[b] = (int16_t)lnn_clamp(sum, -32640, 32640);
     }
 }

@@ -6,9 +6,9 @@ static void lnn_spread_s16(const int16_t *x, int32_t length, int32_t n, int16_t 
         const int32_t middle = lnn_median_of(x, length);
         int16_t away[15];
         for (i = 0; i < length; i++) {
-            const int32_t d = x[i] - middle;
-            away[i] = (int16_t)lnn_clamp(d < 0 ? -d : d, 0, 32640);
+            const int32_t d = x[i] < middle ? middle - x[i] : x[i] - middle;
+            away[i] = (int16_t)(d < 32640 ? d : 32640);
         }
-        out[b] = (int16_t)lnn_median(away, length);
+        out[b] = (int16_t)lnn_median_of(away, length);
     }
 }

@@ -203,6 +203,8 @@ def step_lines(program: Program, name: str) -> list[str]:
         lines += [f"        return {name.upper()}_BAD_DT;"]
     index = 0
     for block in program.blocks:
+        if block.for_outputs:
+            lines += ["", "    if (!out) /* nobody wants the outputs */", "        return 0;"]
         lines += _block(program, block, index, name)
         index += len(block.calls)
     return lines

@@ -38,7 +38,7 @@ KINDS: dict[str, type[Any]] = {
     for kind in (
         g.Linear, g.Norm, g.Act, g.Mean, g.Add, g.Scale, g.Euler, g.State, g.Concat, g.Gather, g.Mul, g.Div, g.Blend,
         g.Timed, g.Pure, g.Leaky, g.Ltc, series.Collect, series.Spread, series.Robust, series.History, series.Count,
-        series.Clamp, series.Gated, series.Trust, series.Polynomial,
+        series.Clamp, series.Gated, series.Slide, series.Trust, series.Polynomial,
     )
 }  # fmt: skip
 _ARRAYS = ("Array", "Indices", "Array | None")

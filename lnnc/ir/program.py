@@ -87,12 +87,17 @@ class Call:
 
 @dataclass(frozen=True)
 class Block:
-    """`calls` in order, `repeat` times; after each repetition every `carry` pair (state, next) is committed."""
+    """`calls` in order, `repeat` times; after each repetition every `carry` pair (state, next) is committed.
+
+    Attributes:
+        for_outputs: nothing that is remembered depends on it: a step whose outputs nobody wants ends before it.
+    """
 
     calls: tuple[Call, ...]
     repeat: int = 1
     carry: tuple[tuple[str, str], ...] = ()
     src: str = ""
+    for_outputs: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,7 @@ class Program:
         warmup: samples needed before the first output.
         views: what the state means, in the order of `states()`.
         time: the format of the argument `dt`, or None where time is a constant.
+        every: samples from one output to the next.
     """
 
     inputs: tuple[ProgramPort, ...]
@@ -143,6 +149,7 @@ class Program:
     warmup: int = 1
     views: tuple[StateView, ...] = ()
     time: ProgramTime | None = None
+    every: int = 1
 
     def buffer(self, name: str) -> Buffer:
         return next(b for b in self.buffers if b.name == name)
@@ -156,6 +163,11 @@ class Program:
     def calls(self) -> tuple[Call, ...]:
         """Every printed call, in order; its index is the id of the trace hook."""
         return tuple(call for block in self.blocks for call in block.calls)
+
+    @property
+    def skippable(self) -> bool:
+        """Whether a step can end before its outputs are made."""
+        return any(block.for_outputs for block in self.blocks)
 
     @property
     def input_size(self) -> int:

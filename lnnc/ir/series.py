@@ -110,6 +110,23 @@ class Gated:
 
 
 @dataclass(frozen=True, eq=False)
+class Slide:
+    """A Linear layer over the last values of x at `count` places, `hop` values apart, the last at the end of x:
+
+    y[p] = weight @ x[e - m + 1 ... e] + bias, e = n - 1 - hop (count - 1 - p); x[0] stands for what was before x.
+    weight: (rows, m), m <= 16; y: (count * rows,).
+    """
+
+    out: str
+    x: str
+    weight: Array
+    bias: Array
+    hop: int
+    count: int
+    src: str
+
+
+@dataclass(frozen=True, eq=False)
 class Trust:
     """Blend of four forecasts by how well each has done: coefficients (`TERMS`,) around an anchor line.
 
@@ -143,7 +160,10 @@ class Trust:
 
 @dataclass(frozen=True, eq=False)
 class Polynomial:
-    """y_t = anchor + sum_j x_j s_t^j, s_t from -1/2 (t = 1) to 1/2 (t = length) in equal steps: (length,)."""
+    """y_t = anchor + sum_j x_j s_t^j, j = 0 ... 3: (length,).
+
+    s_t goes from -1/2 (t = 1) to 1/2 (t = length) in equal steps.
+    """
 
     out: str
     x: str
@@ -152,7 +172,7 @@ class Polynomial:
     src: str
 
 
-SeriesOp = Collect | Spread | Robust | History | Count | Clamp | Gated | Trust | Polynomial
+SeriesOp = Collect | Spread | Robust | History | Count | Clamp | Gated | Slide | Trust | Polynomial
 
 
 def series_reads(op: SeriesOp) -> tuple[str, ...]:
@@ -180,6 +200,8 @@ def series_size(op: SeriesOp, sizes: Mapping[str, int]) -> int:
             return len(op.gate_bias)
         case Count():
             return 1
+        case Slide():
+            return op.count * len(op.bias)
         case Trust():
             return TERMS
     return sizes[op.x]

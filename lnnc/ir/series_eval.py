@@ -17,6 +17,7 @@ from lnnc.ir.series import (
     Polynomial,
     Robust,
     SeriesOp,
+    Slide,
     Spread,
     Trust,
 )
@@ -47,37 +48,56 @@ def robust_mean(x: Array, spreads: Array, length: int, factor: float) -> Array:
     return np.asarray(np.clip(parts, middle - reach, middle + reach).mean(axis=-1))
 
 
-def powers(length: int, terms: int) -> Array:
-    """(length, terms): s_t^j of a `Polynomial`."""
-    return np.asarray(np.linspace(-0.5, 0.5, length)[:, None] ** np.arange(terms))
+def powers(length: int) -> Array:
+    """(length, TERMS): s_t^j of a `Polynomial`."""
+    return np.asarray(np.linspace(-0.5, 0.5, length)[:, None] ** np.arange(TERMS))
+
+
+def slide(op: Slide, x: Array) -> Array:
+    """(batch, count * rows)."""
+    width = op.weight.shape[1]
+    first = x.shape[1] - width - op.hop * np.arange(op.count)[::-1]
+    seen = x[:, np.maximum(first[:, None] + np.arange(width), 0)]
+    return np.asarray(seen @ op.weight.T + op.bias).reshape(len(x), -1)
 
 
 def apply(op: SeriesOp, values: dict[str, Array], memory: Memory) -> dict[str, Array]:
     """The tensors that an op defines; what it remembers is replaced in `memory`."""
     match op:
-        case Collect():
-            return {op.out: values[op.x].reshape(len(values[op.x]), -1)}
-        case Spread():
-            return {op.out: spread(values[op.x], op.length)}
-        case Robust():
-            return {op.out: robust_mean(values[op.x], values[op.spreads], op.length, op.factor)}
-        case Clamp():
-            return {op.out: np.clip(values[op.x], -op.limit, op.limit)}
-        case Polynomial():
-            x = values[op.x]
-            return {op.out: values[op.anchor] + x @ powers(op.length, x.shape[1]).T}
         case Gated():
             return _gated(op, values[op.x], memory)
         case Trust():
             return _trust(op, values, memory)
-        case History():
-            x = values[op.x]
-            past = memory.get(op.out, np.repeat(x[:, :1], op.length, axis=1))
-            memory[op.out] = np.concatenate([past, x], axis=1)[:, -op.length :]
-        case Count():
-            past = memory.get(op.out, np.zeros((len(values[op.x]), 1)))
-            memory[op.out] = np.minimum(past + op.step, op.limit)
-    return {op.out: memory[op.out]}
+        case History() | Count():
+            return {op.out: _remembered(op, values[op.x], memory)}
+    return {op.out: _plain(op, values)}
+
+
+def _plain(op: SeriesOp, values: dict[str, Array]) -> Array:
+    """Ops that remember nothing."""
+    match op:
+        case Collect():
+            return values[op.x].reshape(len(values[op.x]), -1)
+        case Spread():
+            return spread(values[op.x], op.length)
+        case Robust():
+            return robust_mean(values[op.x], values[op.spreads], op.length, op.factor)
+        case Clamp():
+            return np.clip(values[op.x], -op.limit, op.limit)
+        case Polynomial():
+            return np.asarray(values[op.anchor] + values[op.x] @ powers(op.length).T)
+        case Slide():
+            return slide(op, values[op.x])
+    raise TypeError(type(op))
+
+
+def _remembered(op: History | Count, x: Array, memory: Memory) -> Array:
+    if isinstance(op, History):
+        past = memory.get(op.out, np.repeat(x[:, :1], op.length, axis=1))
+        memory[op.out] = np.concatenate([past, x], axis=1)[:, -op.length :]
+    else:
+        memory[op.out] = np.minimum(memory.get(op.out, np.zeros((len(x), 1))) + op.step, op.limit)
+    return memory[op.out]
 
 
 def _gated(op: Gated, x: Array, memory: Memory) -> dict[str, Array]:

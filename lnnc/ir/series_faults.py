@@ -16,6 +16,7 @@ from lnnc.ir.series import (
     Polynomial,
     Robust,
     SeriesOp,
+    Slide,
     Spread,
     Trust,
 )
@@ -26,7 +27,7 @@ LENGTH_MAX = 4096  # of a block, a history or a forecast
 STEPS_MAX = 1000
 COUNT_MAX = 1500
 RIVALS = 5  # terms of a line and of a parabola
-TERMS_MAX = 8  # of a polynomial
+SLIDE_MAX = 16  # values that a sliding layer looks at
 
 
 def series_shapes(op: SeriesOp, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
@@ -36,6 +37,9 @@ def series_shapes(op: SeriesOp, sizes: Mapping[str, int]) -> dict[str, tuple[int
             n, steps = op.gate_bias.size, max(op.steps, 1)
             matrix = (n, sizes[op.x] // steps + n)
             return {"gate": matrix, "candidate": matrix, "gate_bias": (n,), "candidate_bias": (n,)}
+        case Slide():
+            shape = op.weight.shape if op.weight.ndim == 2 and op.weight.size else (1, 1)
+            return {"weight": shape, "bias": (shape[0],)}
         case Trust():
             return {"middle": (PENDING,), "basis": (PENDING, TERMS), "prior": (EXPERTS,)}
     return {}
@@ -48,8 +52,12 @@ def series_faults(op: SeriesOp, sizes: Mapping[str, int]) -> list[str]:
             return [f"length: expected 1 ... {LENGTH_MAX}, found {op.length}"]
         case History() if sizes[op.x] > op.length:
             return [f"length {op.length} is less than the {sizes[op.x]} values that come in a step"]
-        case Polynomial() if sizes[op.anchor] != 1 or not 1 <= sizes[op.x] <= TERMS_MAX or op.length < 2:
-            return [f"expected 1 ... {TERMS_MAX} coefficients, one anchor and a length of at least 2"]
+        case Polynomial() if sizes[op.anchor] != 1 or sizes[op.x] != TERMS or op.length < 2:
+            return [f"expected {TERMS} coefficients, one anchor and a length of at least 2"]
+        case Slide() if (
+            op.weight.shape[1] > SLIDE_MAX or not 1 <= op.hop <= LENGTH_MAX or not 1 <= op.count <= STEPS_MAX
+        ):
+            return [f"expected at most {SLIDE_MAX} columns, a hop and a count of at least 1"]
         case Spread() | Robust():
             return _block_faults(op, sizes)
         case Count() if not (op.step > 0 and op.limit > 0 and _whole(op.limit / op.step) and op.limit / op.step < 1501):

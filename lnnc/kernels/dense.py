@@ -144,3 +144,36 @@ def sum_s32(x: Ints, n: int, bias: int, mult: int, shift: int, lo: int, hi: int)
     """out[0] = clamp(requant((bias + sum_i x[i]) << shift, mult), lo, hi): a mean, with 1/n inside mult."""
     acc = narrow(x.sum(axis=1, keepdims=True) + bias)
     return (clamp(requant(acc << shift, mult), lo, hi),)
+
+
+SLIDE_MAX = 16  # values that a sliding layer looks at
+
+
+def _fit_slide(args: Args, rng: np.random.Generator) -> Args:
+    hop = 1 + args["hop"] % 8
+    return {**_fit_wide(args, rng), "hop": hop, "count": args["count"]}
+
+
+@kernel(
+    Param("x", "in", "int16", ("length",)),
+    Param("length", "int", lo=1, hi=SIZE_MAX),
+    Param("n_in", "int", lo=1, hi=SLIDE_MAX),
+    Param("hop", "int", lo=1, hi=SIZE_MAX),
+    Param("count", "int", lo=1, hi=1000),
+    *_params("int16", "int16")[2:-1],
+    Param("out", "out", "int16", ("count", "n_out")),
+    check=_check,
+    fit=_fit_slide,
+)
+def slide_s16(
+    x: Ints, length: int, n_in: int, hop: int, count: int, weight: Ints, bias: Ints, mult: Ints, n_out: int, shift: int,
+    lo: int, hi: int,
+) -> tuple[Ints, ...]:  # fmt: skip
+    """`linear_w16_s16` at `count` places of a series, `hop` apart, the last at its end; equation (34).
+
+    x[0] stands for what was before the series. out: (count, n_out).
+    """
+    first = length - n_in - hop * np.arange(count)[::-1]
+    places = np.maximum(first[:, None] + np.arange(n_in), 0)
+    seen = x[:, places].reshape(-1, n_in)
+    return (narrow(linear(seen, weight, bias, mult, shift, lo, hi), 16).reshape(len(x), -1),)

@@ -33,29 +33,30 @@ def _fit(args: Args, rng: np.random.Generator) -> Args:
     Param("x", "in", "int16", ("steps", "n_x")),
     Param("n_x", "int", lo=1, hi=SIZE_MAX),
     Param("steps", "int", lo=1, hi=STEPS_MAX),
-    Param("weight", "const", "int16", (2, "n", "n_x+n")),
+    Param("weight", "const", "int16", (2, "n", "n+n_x")),
     Param("bias", "const", "int32", (2, "n")),
     Param("mult", "const", "int32", (2, "n")),
     Param("shift", "int", lo=0, hi=15),
     TABLE,
     Param("n", "int", lo=1, hi=SIZE_MAX),
     Param("h", "inout", "int16", ("n",)),
-    Param("out", "out", "int16", ("n",)),
+    Param("z", "out", "int16", ("n+n_x",)),
     check=_check,
     fit=_fit,
 )
 def gated_s16(
     x: Ints, n_x: int, steps: int, weight: Ints, bias: Ints, mult: Ints, shift: int, table: Ints, n: int, h: Ints
 ) -> tuple[Ints, ...]:  # fmt: skip
-    """h <- clamp(h + ((c - h) g + 2^14 >> 15), +-32,640) for each of `steps` rows of x; out = h. Equation (31).
+    """h <- clamp(h + ((c - h) g + 2^14 >> 15), +-32,640) for each of `steps` rows of x. Equation (31).
 
     Rows 0 ... n - 1 of the weights give half the argument of the gate g = sigmoid, the others that of the candidate
-    c = tanh, both Q16, from [x; h]; g, c and h are Q15.
+    c = tanh, both Q16, from z = [h; x]; g, c and h are Q15.
     """
     matrix = weight.reshape(2 * n, n_x + n)
     for row in x.reshape(len(x), steps, n_x).swapaxes(0, 1):
-        acc = narrow(product(np.concatenate([row, h], axis=1), matrix) + bias)
+        z = np.concatenate([h, row], axis=1)
+        acc = narrow(product(z, matrix) + bias)
         value = tanh_q15(clamp(requant(narrow(acc << shift), mult), -ARG_MAX, ARG_MAX), table)
         gate, candidate = (32_769 + value[:, :n]) >> 1, value[:, n:]
         h = clamp(h + (narrow((candidate - h) * gate + 16_384) >> 15), -A_MAX, A_MAX)
-    return h, h
+    return h, z

@@ -6,11 +6,11 @@ import numpy as np
 
 from lnnc.ir.series_faults import BLOCK_MAX, LENGTH_MAX, SPREADS_MAX
 from lnnc.kernels.dense import SIZE_MAX
-from lnnc.kernels.fixed import A_MAX, Ints, narrow, requant
+from lnnc.kernels.fixed import A_MAX, Ints, clamp, requant
 from lnnc.kernels.registry import Args, Param, Ranges, kernel
 
-EMPTY = -32_768  # the first element of a history that has seen nothing; no activation has this value
 COUNT_LIMIT = 30_000
+RAW = (-32_768, 32_767)  # a port as it comes
 
 
 def _check_collect(args: Args, ranges: Ranges) -> str:
@@ -25,17 +25,20 @@ def _fit_collect(args: Args, rng: np.random.Generator) -> Args:
 
 
 @kernel(
-    Param("x", "in", "int16", ("n",)),
+    Param("x", "in", "int16", ("n",), *RAW),
     Param("n", "int", lo=1, hi=SIZE_MAX),
     Param("length", "int", lo=1, hi=SIZE_MAX),
-    Param("samples", "inout", "int16", ("length",)),
+    Param("samples", "inout", "int16", ("length",), *RAW),
     Param("missing", "inout", "int32", (1,), 0, SIZE_MAX),
     check=_check_collect,
     fit=_fit_collect,
     waits=True,
 )
 def collect_s16(x: Ints, n: int, length: int, samples: Ints, missing: Ints) -> tuple[Ints, ...]:
-    """Puts x behind the samples that are there, first of all where none is missing; returns how many still are; (26)."""
+    """Puts x behind the samples that are there, first of all where none is missing; equation (26).
+
+    Returns how many are still missing.
+    """
     count = length // n
     left = np.where(missing == 0, count, np.minimum(missing, count))
     place = (count - left) * n + np.arange(n)
@@ -66,7 +69,7 @@ def _fit_length(args: Args, rng: np.random.Generator) -> Args:
 
 
 @kernel(
-    Param("x", "in", "int16", ("n", "length")),
+    Param("x", "in", "int16", ("n", "length"), *RAW),
     Param("length", "int", lo=1, hi=BLOCK_MAX),
     Param("n", "int", lo=1, hi=SIZE_MAX // BLOCK_MAX),
     Param("out", "out", "int16", ("n",), 0, A_MAX),
@@ -81,7 +84,7 @@ def spread_s16(x: Ints, length: int, n: int) -> tuple[Ints, ...]:
 
 
 @kernel(
-    Param("x", "in", "int16", ("n", "length")),
+    Param("x", "in", "int16", ("n", "length"), *RAW),
     Param("length", "int", lo=1, hi=BLOCK_MAX),
     Param("n", "int", lo=1, hi=SIZE_MAX // BLOCK_MAX),
     Param("spreads", "in", "int16", ("k",), 0, A_MAX),
@@ -97,12 +100,13 @@ def robust_s16(
 ) -> tuple[Ints, ...]:  # fmt: skip
     """out[b] = requant(sum of x clipped to its median +- factor * lower median of spreads, mult), mult = 2^32 / length;
 
-    a block of one value is its own mean. Equation (28).
+    a block of one value is its own mean; within +-32,640. Equation (28).
     """
     parts, reach = _blocks(x, length), factor * _median(spreads)[:, :, None]
     middle = _median(parts)
     total = np.clip(parts, middle - reach, middle + reach).sum(axis=-1)
-    return (narrow(total if length == 1 else requant(total, mult), 16),)
+    mean = total if length == 1 else requant(total, mult)
+    return (clamp(mean, -A_MAX, A_MAX),)
 
 
 def mean_mult(length: int) -> int:
@@ -119,24 +123,23 @@ def _with_mean(args: Args) -> Args:
 
 
 def _fit_history(args: Args, rng: np.random.Generator) -> Args:
-    past = args["past"].copy()
-    past[:, 0] = EMPTY if rng.random() < 0.4 else np.maximum(past[:, 0], -A_MAX)
     n = min(args["n"], args["length"])
-    return {**args, "n": n, "x": args["x"][:, :n], "past": past}
+    return {**args, "n": n, "x": args["x"][:, :n]}
 
 
 @kernel(
     Param("x", "in", "int16", ("n",)),
     Param("n", "int", lo=1, hi=LENGTH_MAX),
-    Param("past", "inout", "int16", ("length",), EMPTY, A_MAX),
+    Param("past", "inout", "int16", ("length",)),
     Param("length", "int", lo=1, hi=LENGTH_MAX),
+    Param("seen", "inout", "int16", (1,), 0, 1),
     check=lambda args, ranges: "" if args["n"] <= args["length"] else "more values than the history holds",
     fit=_fit_history,
 )
-def history_s16(x: Ints, n: int, past: Ints, length: int) -> tuple[Ints, ...]:
-    """Drops the n oldest values and appends x; an empty history is filled with x[0] first; equation (29)."""
-    past = np.where(past[:, :1] == EMPTY, x[:, :1], past)
-    return (np.concatenate([past, x], axis=1)[:, n:],)
+def history_s16(x: Ints, n: int, past: Ints, length: int, seen: Ints) -> tuple[Ints, ...]:
+    """Drops the n oldest values and appends x; where nothing was seen yet x[0] fills it first; equation (29)."""
+    past = np.where(seen == 0, x[:, :1], past)
+    return np.concatenate([past, x], axis=1)[:, n:], np.ones_like(seen)
 
 
 @kernel(
@@ -147,3 +150,12 @@ def history_s16(x: Ints, n: int, past: Ints, length: int) -> tuple[Ints, ...]:
 def count_s16(count: Ints, step: int, limit: int) -> tuple[Ints, ...]:
     """count = min(count + step, limit): how many steps there have been; equation (30)."""
     return (np.minimum(count + step, limit),)
+
+
+@kernel(
+    Param("n", "int", lo=1, hi=SIZE_MAX),
+    Param("out", "out", "int16", ("n",)),
+)
+def zero_s16(n: int) -> tuple[Ints, ...]:
+    """out[i] = 0."""
+    return (np.zeros((1, n), np.int64),)

@@ -108,10 +108,12 @@ class Builder:
                 return f"{kernel}.{p.name} would be {low_seen} ... {high_seen}, legal is {low} ... {high}"
         return entry.check(values, ranges)
 
-    def close_block(self, src: str, repeat: int = 1, carry: Iterable[tuple[str, str]] = ()) -> None:
+    def close_block(
+        self, src: str, repeat: int = 1, carry: Iterable[tuple[str, str]] = (), for_outputs: bool = False
+    ) -> None:
         """End the current block of calls."""
         if self.pending:
-            self.blocks.append(Block(tuple(self.pending), repeat, tuple(carry), src))
+            self.blocks.append(Block(tuple(self.pending), repeat, tuple(carry), src, for_outputs))
             self.pending = []
 
     def widen(self, name: str, limits: tuple[int, int]) -> None:

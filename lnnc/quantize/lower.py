@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lnnc.errors import LnncError
+from lnnc.ir import series
 from lnnc.ir.graph import (
     INPUT,
     Act,
@@ -45,6 +46,7 @@ from lnnc.quantize import (
     lower_ltc,
     lower_norm,
     lower_pure,
+    lower_series,
     lower_state,
     ltc_bounds,
 )
@@ -73,6 +75,16 @@ LOWERINGS: dict[type, Callable[[Lowering, Any], None]] = {
     Pure: lower_pure.lower_pure,
     Leaky: lower_leaky.lower_leaky,
     Ltc: lower_ltc.lower_ltc,
+    series.Collect: lower_series.lower_collect,
+    series.Spread: lower_series.lower_spread,
+    series.Robust: lower_series.lower_robust,
+    series.History: lower_series.lower_history,
+    series.Count: lower_series.lower_count,
+    series.Clamp: lower_series.lower_clamp,
+    series.Gated: lower_series.lower_gated,
+    series.Slide: lower_series.lower_slide,
+    series.Trust: lower_series.lower_trust,
+    series.Polynomial: lower_series.lower_polynomial,
 }
 
 
@@ -115,19 +127,29 @@ def lower(
     lower_gates.fused_gates(low)
     _choose_states(low)
     _enter(low)
-    for op in graph.ops:
-        if op.out not in low.done:
-            LOWERINGS[type(op)](low, op)
-    lower_state.commit_states(low)
-    b.close_block("")
-    window = graph.window
+    _lower_ops(low)
+    window, collect = graph.window, graph.collect
     program = Program(
         inputs, outputs, tuple(b.buffers.values()), tuple(b.constants.values()), tuple(b.blocks),
-        window.length if window else 1, tuple(low.views), low.time,
+        window.length if window else collect.length if collect else 1, tuple(low.views), low.time,
+        collect.length if collect else 1,
     )  # fmt: skip
     exact = replace(graph, ops=tuple(low.exact.get(op.out, op) for op in graph.ops))
     held = {state.out: low.wide.get(state.out, low.names[state.out]) for state in graph.states}
     return Lowered(verify_program(plan_memory(program)), exact, held, low.rules, tuple(low.warnings))
+
+
+def _lower_ops(low: Lowering) -> None:
+    """Op by op; of a model that works in blocks, what the outputs alone need comes after the commit of its states."""
+    ops = [op for op in low.graph.ops if op.out not in low.done]
+    kept = lower_series.remembered(low.graph) if low.graph.collect else {op.out for op in ops}
+    for part in ([op for op in ops if op.out in kept], [op for op in ops if op.out not in kept]):
+        for op in part:
+            if op.out not in low.done:
+                LOWERINGS[type(op)](low, op)
+        if part and part[0].out in kept:
+            lower_state.commit_states(low)
+        low.builder.close_block("", for_outputs=bool(part) and part[0].out not in kept)
 
 
 def check_cells(graph: Graph, times: tuple[float, float] | None, where: str) -> None:
@@ -173,6 +195,8 @@ def _ports(graph: Graph, stats: Stats, frac: int | None, is_input: bool, where: 
 def _choose_states(low: Lowering) -> None:
     """Formats that a later op demands of an earlier one: the start of a liquid neuron is in its state's format."""
     lower_state.choose_states(low)
+    lower_series.choose_formats(low)
+    lower_series.leave_coefficients(low)
     for op in low.graph.ops:
         if isinstance(op, Euler):
             low.formats[op.x] = low.formats[op.out] = lower_cells.state_format(low, op)
@@ -182,7 +206,9 @@ def _enter(low: Lowering) -> None:
     """The input port: centred on its calibration mean, or rescaled element by element; then the window of a stream."""
     first = low.graph.ops[0]
     tensor = first.out if isinstance(first, Scale) and first.x == INPUT else INPUT
-    if tensor == INPUT:
+    if lower_series.plain_input(low.graph):
+        low.formats[INPUT], low.names[INPUT] = Format(2.0 ** -low.inputs[0].frac, -32_768, 32_767), IN
+    elif tensor == INPUT:
         _center(low)
     elif first.out != low.graph.result:
         assert isinstance(first, Scale)
@@ -190,6 +216,8 @@ def _enter(low: Lowering) -> None:
     window = low.graph.window
     if window is not None:
         _gather(low, window)
+    if low.graph.collect is not None:
+        lower_series.lower_collect(low, low.graph.collect)
 
 
 def _center(low: Lowering) -> None:

@@ -88,7 +88,8 @@ class Machine:
         entry, args = KERNELS[call.kernel], dict(call.args)
         values = {p.name: self._value(args[p.name], memory) for p in entry.params if p.role != "out"}
         results = entry.eval(**values)
-        written = {str(args[p.name]): r for p, r in zip(entry.written(), results, strict=True)}
+        whole = (np.broadcast_to(r, (self.batch, r.shape[-1])) for r in results)  # a kernel may read no array
+        written = {str(args[p.name]): r for p, r in zip(entry.written(), whole, strict=True)}
         for name, array in written.items():
             buffer = self.program.buffer(name)
             assert array.shape == (self.batch, buffer.size), (call.kernel, name, array.shape)

@@ -55,7 +55,13 @@ def run_float(graph: Graph, streams: Array, times: Array | None = None) -> Array
     times: (streams, steps), the time since the last sample; by default the graph's constant.
     """
     count, steps, _ = streams.shape
-    if graph.states or (graph.timed and times is not None):
+    if graph.collect is not None:
+        every = graph.collect.length
+        out = np.full((count, steps, graph.output_size), np.nan)
+        if steps >= every:
+            out[:, every - 1 :: every] = evaluate(graph, streams)[graph.result].reshape(count, steps // every, -1)
+        return out
+    if graph.remembers or (graph.timed and times is not None):
         return evaluate(graph, streams, times)[graph.result].reshape(count, steps, -1)
     window = graph.window
     if window is None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lnnc.ir.program import Program
 from lnnc.ir.saved import CRC_BYTES, HEAD, members
+from lnnc.kernels import KERNELS
 from lnnc.kernels.fixed import Ints
 from lnnc.reference import persist
 from lnnc.reference.interp import Machine as Reference
@@ -78,12 +79,21 @@ def make_script(program: Program, group: Group, model: bytes) -> Script:
 
 
 def legal_state(program: Program, batch: int, t: int) -> Ints:
-    """Numbers that a state may hold, others at each t: random, in the first two sequences ends of their ranges."""
+    """Numbers that a state may hold, others at each t: random, in the first two sequences ends of their ranges.
+
+    How many samples a block still lacks is the same everywhere: all sequences end their steps alike.
+    """
     low, high = persist.limits(program)
     rng = np.random.default_rng(t)
     numbers = rng.integers(low, high, size=(batch, len(low)), endpoint=True)
     numbers[:2] = np.where(rng.integers(0, 2, size=(2, len(low))), low, high)[:batch]
-    return numbers
+    waiting = np.array([b.name in _waits(program) for b in members(program) for _ in range(b.size)], bool)
+    return np.where(waiting, numbers[:1], numbers)
+
+
+def _waits(program: Program) -> set[str]:
+    """The buffers that say how many samples are missing."""
+    return {str(dict(call.args)["missing"]) for call in program.calls() if KERNELS[call.kernel].waits}
 
 
 class _Play:

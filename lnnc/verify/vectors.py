@@ -15,6 +15,7 @@ from lnnc.reference.interp import Machine as Reference
 from lnnc.reference.quantio import to_raw
 
 INT16 = (-32_768, 32_767)
+BLOCKS = 12  # blocks of samples that a stream which works in blocks has more
 RESETS_AT = 0.6  # a stream is reset again after this part of it
 
 
@@ -91,7 +92,7 @@ def _window_groups(program: Program, calibration: Array | None, count: int, rng:
 
 
 def _stream_groups(program: Program, calibration: Array | None, count: int, rng: np.random.Generator) -> list[Group]:
-    after = max(16, count // 8)
+    after = max(16, count // 8) + BLOCKS * (program.every - 1)
     steps = max(int((program.warmup + after) / (1.0 - RESETS_AT)) + 1, 64 if recurrent(program) else 0)
     again = int(steps * RESETS_AT)
     resets, keeps = (0, again), tuple(sorted({0, 1, program.warmup, again - 1, again, steps - 2}))
@@ -167,7 +168,8 @@ def synthetic_golden(program: Program, seed: int = 1) -> Ints:
     rng = np.random.default_rng(seed)
     n = program.input_size
     if program.warmup > 1 or recurrent(program):
-        rows = smooth_rows(program, n, rng, program.warmup + (7 if recurrent(program) else 3)).T.copy()
+        more = (7 if recurrent(program) else 3) if program.every == 1 else 2 * program.every
+        rows = smooth_rows(program, n, rng, program.warmup + more).T.copy()
         rows[-1] = rng.integers(*INT16, size=n, endpoint=True)
         return rows
     count = max(2, min(6, 8192 // (n + program.output_size)))
