@@ -54,7 +54,7 @@ def block_errors(signal: Signal, experts: Array) -> Array:
     return np.divide(total, pending, out=np.full_like(total, np.nan), where=pending > 0)
 
 
-def trust(errors: Array) -> Array:
+def trust(errors: Array, prior: Array = PRIOR) -> Array:
     """Weights of the experts: r = min((e - min e) / (0.05 + min e), 16), A <- 0.9 A + r, softmax(prior - 0.4 A).
 
     errors: (N, K, E) of `block_errors`; the same shape.
@@ -65,7 +65,7 @@ def trust(errors: Array) -> Array:
     weights: Array = np.empty_like(regrets)
     for k in range(regrets.shape[1]):
         held = DECAY * held + regrets[:, k]
-        score = np.exp(PRIOR - SHARPNESS * held)
+        score = np.exp(prior - SHARPNESS * held)
         weights[:, k] = score / score.sum(-1, keepdims=True)
     return weights
 

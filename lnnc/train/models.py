@@ -100,7 +100,7 @@ class Recurrent(Network):
         self.bias = _uniform(generator, bound, models, 1, columns)
         spread = torch.linspace(SLOWEST, FASTEST, units)
         halves = [torch.full((units,), 0.5 if head in _GATES else 1.0) for head in self.heads]
-        self.register_buffer("half", torch.cat(halves), persistent=False)
+        self.register_buffer("factor", torch.cat(halves), persistent=False)
         if kind == "gated":
             self.bias.data[..., :units] = spread
         if kind == "leaky":
@@ -108,12 +108,12 @@ class Recurrent(Network):
             self.gain = nn.Parameter(torch.sigmoid(spread).expand(models, 1, units).clone())
 
     def hidden(self, features: Tensor, counts: Sequence[int]) -> Tensor:
-        half = self.get_buffer("half")
-        drive = (features @ self.input + self.bias) * half
+        factor = self.get_buffer("factor")
+        drive = (features @ self.input + self.bias) * factor
         if self.kind == "leaky":
             constant = torch.cat([torch.sigmoid(self.rate), self.gain], -1)
             drive = torch.cat([drive, constant.expand(-1, drive.shape[1], -1)], -1)
-        return scan(self.cell, drive, self.recurrent * half, counts)
+        return scan(self.cell, drive, self.recurrent * factor, counts)
 
     def own(self, model: int) -> dict[str, Tensor]:
         if self.kind == "leaky":
