@@ -96,6 +96,7 @@ def test_names_tell_what_is_fitted() -> None:
         "median-clipped line 20",
         "median-clipped line 50",
         "median-clipped quadratic 100",
+        "block-mean line 20",
     ]
     assert list(forecasters(30)) == [
         "persistence",
@@ -103,6 +104,7 @@ def test_names_tell_what_is_fitted() -> None:
         "quadratic 30",
         "median-clipped line 20",
         "median-clipped quadratic 30",
+        "block-mean line 20",
     ]
     assert list(forecasters(2)) == ["persistence"]
 
@@ -114,7 +116,7 @@ def test_each_forecast_is_what_its_name_says() -> None:
     np.testing.assert_array_equal(found["persistence"], np.repeat(rows[:, -1:], 40, axis=1))
     for name, forecast in found.items():
         assert forecast.shape == (len(rows), 40)
-        if name != "persistence":
+        if name not in ("persistence", "block-mean line 20"):
             kind, count = name.split()[-2:]
             data = (clean if name.startswith("median") else rows)[:, -int(count) :]
             t = np.arange(1 - int(count), 1) / 50
@@ -122,6 +124,19 @@ def test_each_forecast_is_what_its_name_says() -> None:
             np.testing.assert_allclose(
                 forecast, np.polynomial.polynomial.polyval(np.arange(1, 41) / 50, fit), atol=1e-9
             )
+
+
+def test_the_line_through_means_is_blind_to_a_period_of_five() -> None:
+    rows = noisy(seed=4)
+    rotation = np.tile([0.0, 0.01, -0.02, 0.03, 0.0], 20)
+    clean = np.array([clipped_slowly(row) for row in rows])
+    means = clean[:, -20:].reshape(-1, 4, 5).mean(axis=2)
+    fit = np.polynomial.polynomial.polyfit([-17, -12, -7, -2], means.T, 1)
+    expected = np.polynomial.polynomial.polyval(np.arange(1, 31), fit)
+    np.testing.assert_allclose(naive_forecasts(rows, 30)["block-mean line 20"], expected, atol=1e-9)
+    straight = np.linspace(1, 0.9, 100)[None]
+    found, plain = (naive_forecasts(x, 30)["block-mean line 20"] for x in (straight + rotation, straight))
+    assert np.ptp(found - plain) < 1e-9
 
 
 def test_the_linear_model_has_88_numbers_and_learns_the_bend() -> None:
@@ -132,6 +147,15 @@ def test_the_linear_model_has_88_numbers_and_learns_the_bend() -> None:
     batch = window_batch(unseen)
     errors = {name: np.abs(f - batch.targets).mean() for name, f in naive_forecasts(batch.inputs, 100).items()}
     assert np.abs(linear_forecast(model, batch.inputs) - batch.targets).mean() < 0.7 * min(errors.values())
+
+
+def test_the_linear_model_uses_the_slope() -> None:
+    """Straight lines that fall twice as fast from the origin on: only the slope tells by how much."""
+    slopes = np.linspace(0.0001, 0.002, 30)
+    t = np.arange(-99.0, 101.0)
+    series = {f"c{i}": 1 - s * (t + np.maximum(t, 0)) for i, s in enumerate(slopes)}
+    batch = window_batch(series)
+    np.testing.assert_allclose(linear_forecast(fit_linear(series), batch.inputs), batch.targets, atol=0.001)
 
 
 def test_the_linear_model_does_not_know_the_level() -> None:

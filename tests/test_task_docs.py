@@ -16,7 +16,7 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     exec(compile(example, "docs/task.md", "exec"), {})
     printed = capsys.readouterr().out
-    assert printed.count("\n| ") == 2 + 7
+    assert printed.count("\n| ") == 2 + 8
     assert "| learned linear | 0.0" in printed
     assert (tmp_path / "folds.json").is_file()
 

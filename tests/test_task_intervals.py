@@ -40,6 +40,13 @@ def test_intervals_cover_the_truth() -> None:
     assert 0.89 <= np.mean(covered) <= 0.99
 
 
+def test_the_middle_95_percent() -> None:
+    values = np.random.default_rng(5).normal(size=400)
+    found = cell_bootstrap({str(i): v for i, v in enumerate(values)})
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert (found.mean - found.low, found.high - found.mean) == pytest.approx((half, half), rel=0.05)
+
+
 def test_the_seed_decides() -> None:
     e = errors(20, 0)
     assert cell_bootstrap(e, seed=1) == cell_bootstrap(e, seed=1)

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from lnnc.data.linear import LearnedLinear, linear_forecast
-from lnnc.data.robust import median_clip
+from lnnc.data.robust import BLOCK, block_means, line_through, median_clip
 from lnnc.data.windows import Array, Batch
 from lnnc.errors import Findings
 
@@ -54,18 +54,31 @@ def clipped(inputs: Array, horizon: int, degree: int, count: int) -> Array:
     return polynomial(median_clip(inputs), horizon, degree, count)
 
 
+def block_line(inputs: Array, horizon: int, count: int) -> Array:
+    """Least-squares line through the means of the last `count` // 5 blocks of 5 after `median_clip`.
+
+    Nearly `clipped`, but a pattern with a period of 5 cycles (a rate that rotates) cancels out. Also what a streaming
+    model anchors to.
+    """
+    level, slope = line_through(block_means(median_clip(inputs)), count // BLOCK)
+    step = (np.arange(1.0, horizon + 1.0) + (BLOCK - 1) / 2) / BLOCK  # from the newest block's centre, in blocks
+    return np.asarray(level[:, None] + slope[:, None] * step)
+
+
 def forecasters(window: int) -> dict[str, Forecaster]:
     """Every baseline that needs no training, by its name in tables; the numbers are values fitted to.
 
-    Lines through 20 and 50 values, parabola through the whole window, raw and median-clipped. Those that a short window
-    cannot carry are left out.
+    Lines through 20 and 50 values, parabola through the whole window, raw and median-clipped; a line through means.
+    Those that a short window cannot carry are left out.
     """
     found: dict[str, Forecaster] = {"persistence": persistence}
     for prefix, make in (("", polynomial), ("median-clipped ", clipped)):
         for kind, degree, count in (("line", 1, 20), ("line", 1, 50), ("quadratic", 2, window)):
-            fits = degree < count <= window and (make is polynomial or window >= 5)
+            fits = degree < count <= window and (make is polynomial or window >= BLOCK)
             if fits:
                 found[f"{prefix}{kind} {count}"] = partial(make, degree=degree, count=count)
+    if window >= 20:
+        found["block-mean line 20"] = partial(block_line, count=20)
     return found
 
 
