@@ -43,9 +43,10 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 
 def test_empty_report_and_provenance(tmp_path: Path) -> None:
-    save_dataset(small(report=(), provenance=()), tmp_path / "d.h5")
+    bare = Sequence("a", np.ones((1, 2)))
+    save_dataset(small(report=(), provenance=(), licence="", sequences=(bare,)), tmp_path / "d.h5")
     got = load_dataset(tmp_path / "d.h5")
-    assert got.report == () and got.provenance == ()
+    assert (got.report, got.provenance, got.licence, got.sequences[0].source) == ((), (), "", "")
 
 
 def test_the_digest_sees_names_columns_and_values() -> None:
@@ -123,10 +124,11 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
 def test_edited_values_and_missing_parts_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "d.h5"
     for change, words in (
-        (lambda f: f["sequences/000000"].__setitem__((0, 0), 7.0), "do not match its digest"),
+        (lambda f: f["sequences/000000"].__setitem__((0, 0), 7.0), "does not match its digest"),
         (lambda f: f.__delitem__("sequences"), "damaged"),
         (lambda f: f.__delitem__("units"), "damaged"),
         (lambda f: f.attrs.__delitem__("licence"), "damaged"),
+        (lambda f: f.attrs.__setitem__("licence", np.bytes_(b"CC0")), "does not match its digest"),
         (lambda f: f["sequences/000001"].attrs.__delitem__("name"), "damaged"),
         (lambda f: f["sequences"].__delitem__("000000"), "digest"),
     ):

@@ -71,6 +71,13 @@ class Dataset:
         return state.hexdigest()
 
 
+def _digest_of_texts(dataset: Dataset) -> str:
+    """The sha256 of everything that `digest` leaves out."""
+    sources = [s.source for s in dataset.sequences]
+    texts = [dataset.units, dataset.licence, dataset.provenance, dataset.report, sources]
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+
 def check_dataset(dataset: Dataset, where: str) -> Dataset:
     """The dataset, if it keeps what its fields promise.
 
@@ -126,16 +133,17 @@ def save_dataset(dataset: Dataset, path: str | Path) -> None:
 
 
 def _fill(file: Any, dataset: Dataset) -> None:
-    file.attrs.update({"format": FORMAT, "version": VERSION, "licence": dataset.licence, "digest": dataset.digest()})
-    text = h5py_module().string_dtype()
-    for key, value in (("columns", dataset.columns), ("units", dataset.units), ("report", dataset.report)):
-        file.create_dataset(key, data=np.array(value, dtype=object), dtype=text)
-    pairs = np.array(dataset.provenance, dtype=object).reshape(-1, 2)
-    file.create_dataset("provenance", data=pairs, dtype=text)
+    """Texts have a fixed length: those of variable length stand in a heap on which the HDF5 library, damaged, hangs."""
+    texts = {"format": FORMAT, "licence": dataset.licence, "digest": dataset.digest()}
+    texts["digest_of_texts"] = _digest_of_texts(dataset)
+    file.attrs.update({"version": VERSION, **{key: np.bytes_(text.encode()) for key, text in texts.items()}})
+    for key in ("columns", "units", "report", "provenance"):
+        file[key] = np.char.encode(np.array(getattr(dataset, key), dtype=np.str_), "utf-8")
     group = file.create_group("sequences")
     for index, sequence in enumerate(dataset.sequences):
         values = group.create_dataset(f"{index:06d}", data=sequence.values)
-        values.attrs["name"], values.attrs["source"] = sequence.name, sequence.source
+        values.attrs["name"] = np.bytes_(sequence.name.encode())
+        values.attrs["source"] = np.bytes_(sequence.source.encode())
 
 
 def load_dataset(path: str | Path) -> Dataset:
@@ -150,15 +158,16 @@ def load_dataset(path: str | Path) -> Dataset:
             raise LnncError("it is not an HDF5 file", str(path), _MAKE)
     with opened(file, f"{_MAKE} again") as handle:
         _check_header(handle, str(path))
-        dataset, digest = _parsed(handle), str(handle.attrs["digest"])
+        dataset = _parsed(handle)
+        digests = [_text(handle.attrs[key]) for key in ("digest", "digest_of_texts")]
     check_dataset(dataset, str(path))
-    if dataset.digest() != digest:
-        raise LnncError("its values do not match its digest: it was damaged or edited", str(path), f"{_MAKE} again")
+    if digests != [dataset.digest(), _digest_of_texts(dataset)]:
+        raise LnncError("its content does not match its digest: it was damaged or edited", str(path), f"{_MAKE} again")
     return dataset
 
 
 def _check_header(handle: Any, where: str) -> None:
-    if handle.attrs.get("format") != FORMAT:
+    if handle.attrs.get("format") != FORMAT.encode():
         raise LnncError("it is an HDF5 file, but none with sequences of lnnc", where, _MAKE)
     version = handle.attrs.get("version")
     if version != VERSION:
@@ -168,16 +177,20 @@ def _check_header(handle: Any, where: str) -> None:
 
 def _parsed(handle: Any) -> Dataset:
     group = handle["sequences"]
-    sequences = (group[key] for key in sorted(group))
+    parts = (group[key] for key in sorted(group))
     return Dataset(
         columns=_texts(handle["columns"]),
         units=_texts(handle["units"]),
-        sequences=tuple(Sequence(str(s.attrs["name"]), s[()], str(s.attrs["source"])) for s in sequences),
-        licence=str(handle.attrs["licence"]),
-        provenance=tuple((str(what), str(value)) for what, value in handle["provenance"].asstr()[()]),
+        sequences=tuple(Sequence(_text(part.attrs["name"]), part[()], _text(part.attrs["source"])) for part in parts),
+        licence=_text(handle.attrs["licence"]),
+        provenance=tuple((_text(what), _text(value)) for what, value in handle["provenance"][()].reshape(-1, 2)),
         report=_texts(handle["report"]),
     )
 
 
 def _texts(dataset: Any) -> tuple[str, ...]:
-    return tuple(str(text) for text in dataset.asstr()[()])
+    return tuple(_text(text) for text in dataset[()])
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8")

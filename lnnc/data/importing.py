@@ -46,6 +46,8 @@ def import_data(paths: tuple[str | Path, ...], options: ImportOptions, step: Cal
     _check_mixture(readings)
     sequences, rules = apply_rules(_unique(haul), options)
     report = [*haul.notes, *(note for reading in readings for note in reading.notes), *rules]
+    report += [f"{s.name}: dropped: it holds no value" for s in sequences if not len(s.values)]
+    sequences = [s for s in sequences if len(s.values)]
     if not options.columns:
         in_ah = {s.name for reading in readings if reading.unit == "Ah" for s in reading.sequences}
         sequences = mended(state_of_health(sequences, in_ah, options), options, report)

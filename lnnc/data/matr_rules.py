@@ -34,21 +34,22 @@ def apply_rules(sequences: Iterable[Sequence], options: ImportOptions) -> tuple[
         sequences, and a line for everything that was done.
     """
     kept = list(sequences)
-    ids = [cell_id(s.name) for s in kept]
-    if not any(ids):
+    known = [s.name for s in kept if cell_id(s.name)]
+    if not known:
         return kept, []
-    read = {batch: sum(i is not None and i[0] == batch for i in ids) for batch in READ}
-    origin = kept[ids.index(next(filter(None, ids)))].name.partition("_")[0]
-    report = [_count_line(f"{origin}: read", read, READ)]
+    origin = known[0].partition("_")[0]
+    report = [_count_line(f"{origin}: read", _per_batch(kept), READ)]
     if options.join:
         kept = _join(kept, report)
     kept = [s for s in kept if not _left_out(s, options, report)]
-    report += [f"{s.name}: dropped: its QDischarge is an empty array (MATLAB_empty)" for s in kept if not len(s.values)]
-    kept = [s for s in kept if len(s.values)]
-    after = {batch: sum((i := cell_id(s.name)) is not None and i[0] == batch for s in kept) for batch in KEPT}
     if options.join and not options.keep_noisy and not options.keep_unfinished:
-        report.append(_count_line(f"{origin}: kept", after, KEPT))
+        report.append(_count_line(f"{origin}: kept", _per_batch(s for s in kept if len(s.values)), KEPT))
     return kept, report
+
+
+def _per_batch(sequences: Iterable[Sequence]) -> dict[int, int]:
+    ids = [cell_id(s.name) for s in sequences]
+    return {batch: sum(cell is not None and cell[0] == batch for cell in ids) for batch in READ}
 
 
 def _count_line(what: str, got: dict[int, int], known: dict[int, int]) -> str:
