@@ -1,0 +1,173 @@
+"""What a pipeline needs to know of a problem: how to train on it, what its models cost, how wrong they are.
+
+Models are trained in sets: one for each fold, on the sequences of the others, and last one on all of them, which is
+the one that is shipped. Errors come from the models of the folds, each on sequences that it never saw.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+
+from lnnc.data.splits import Folds
+from lnnc.errors import LnncError
+from lnnc.frontend.checkpoint import Checkpoint
+from lnnc.frontend.storage import readable, write_atomically
+from lnnc.ir.graph import Array
+from lnnc.quantize.context import Options
+from lnnc.train.distill import Distillation
+from lnnc.train.loop import Schedule
+
+FORMAT = "lnnc models 1"
+Weights = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The shape of a model, e.g. kind "cfc" with units (8,); `more` is for a problem's own choices."""
+
+    kind: str
+    units: tuple[int, ...]
+    more: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def name(self) -> str:
+        """Such as "cfc-8"."""
+        parts = [self.kind, *map(str, self.units), *(f"{value}" for _, value in sorted(self.more.items()))]
+        return "-".join(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A set of models of one shape.
+
+    Attributes:
+        weights: of each fold's model, then of the one trained on all.
+        steps: updates that they have seen in their life.
+        losses: of their last training, (steps,).
+    """
+
+    spec: Spec
+    weights: tuple[Weights, ...]
+    steps: int
+    losses: Array
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How to train a set.
+
+    Attributes:
+        teacher: sets whose mean forecast teaches; none: the truth alone.
+        start: weights to go on from; None: new ones.
+        file: to resume from after an interruption.
+    """
+
+    schedule: Schedule
+    distillation: Distillation
+    teacher: tuple[Trained, ...] = ()
+    start: Trained | None = None
+    file: Path | None = None
+    label: str = ""
+    show: bool = False
+
+
+class Problem(Protocol):
+    """A task on a data set, split into folds."""
+
+    @property
+    def split(self) -> Folds: ...
+
+    @property
+    def unit(self) -> str:
+        """Of errors."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Of data, split and task: what a measured error depends on besides the model."""
+        ...
+
+    def train(self, spec: Spec, lesson: Lesson) -> Trained:
+        """A trained set.
+
+        Raises:
+            LnncError: the spec cannot be trained, the loss is not finite, the file is of another training.
+        """
+        ...
+
+    def prune(self, trained: Trained, fraction: float) -> Trained:
+        """The set with that fraction of its neurons removed, the least important of each model.
+
+        Raises:
+            LnncError: it has no neurons that can leave.
+        """
+        ...
+
+    def checkpoint(self, trained: Trained, member: int) -> Checkpoint:
+        """One model of the set, to compile."""
+        ...
+
+    def forecasts(
+        self, checkpoint: Checkpoint, names: Sequence[str], options: Options, engine: str
+    ) -> dict[str, Array]:
+        """Name -> (n, steps, targets) at the origins of `truth`, by the "float" graph or the integer "reference"."""
+        ...
+
+    def truth(self, name: str) -> Array:
+        """(n, steps, targets)."""
+        ...
+
+    def seen(self, name: str, origin: int, count: int) -> Array:
+        """(count, targets) the values of the targets before origin number `origin`, for plots."""
+        ...
+
+    def scale(self) -> Array:
+        """(targets,) what errors are divided by: ones for a single target."""
+        ...
+
+    def baselines(self) -> dict[str, dict[str, Array]]:
+        """Naive forecasters: name -> sequence -> as `truth`."""
+        ...
+
+
+def save_trained(trained: Trained, path: Path) -> None:
+    """Write a set as .npz, whole or not at all; the same set gives the same bytes."""
+    about = {
+        "format": FORMAT, "kind": trained.spec.kind, "units": trained.spec.units, "more": dict(trained.spec.more),
+        "steps": trained.steps, "members": len(trained.weights),
+    }  # fmt: skip
+    arrays: dict[str, Any] = {"about": np.array(json.dumps(about, sort_keys=True)), "losses": trained.losses}
+    for member, weights in enumerate(trained.weights):
+        arrays |= {f"{member}/{name}": array for name, array in weights.items()}
+    write_atomically(path, lambda temporary: np.savez(temporary, **arrays))
+
+
+def load_trained(path: Path) -> Trained:
+    """Read a set.
+
+    Raises:
+        LnncError: it cannot be read, or is no such file.
+    """
+    try:
+        with np.load(readable(path, "run the pipeline's stage that makes it"), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        about = json.loads(str(arrays.pop("about")))
+        if about["format"] != FORMAT:
+            raise ValueError(about["format"])
+        weights: list[dict[str, Array]] = [{} for _ in range(about["members"])]
+        losses = arrays.pop("losses")
+        for name, array in arrays.items():
+            member, _, key = name.partition("/")
+            weights[int(member)][key] = array
+    except (ValueError, KeyError, IndexError, OSError, EOFError) as error:
+        raise LnncError(
+            f"it is no set of models ({type(error).__name__})", str(path), "run the pipeline again"
+        ) from error
+    return Trained(Spec(about["kind"], tuple(about["units"]), about["more"]), tuple(weights), about["steps"], losses)
