@@ -1,4 +1,4 @@
-/* (26) Puts x behind the samples that are there, first of all where none is missing.
+/* (37) Puts x behind the samples that are there, first of all where none is missing.
  * Returns how many samples still are. */
 static int32_t lnn_collect_s16(const int16_t *x, int32_t n, int32_t length, int16_t *samples,
     int32_t *missing)

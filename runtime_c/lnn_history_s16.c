@@ -1,4 +1,4 @@
-/* (29) Drops the n oldest values and appends x. Where nothing was seen yet, x[0] stands for all that
+/* (40) Drops the n oldest values and appends x. Where nothing was seen yet, x[0] stands for all that
  * was before. */
 static void lnn_history_s16(const int16_t *x, int32_t n, int16_t *past, int32_t length, int16_t *seen)
 {

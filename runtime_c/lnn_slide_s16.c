@@ -1,4 +1,4 @@
-/* (34) A layer of n_out rows over n_in values of a series, at `count` places, `hop` values apart; the last
+/* (45) A layer of n_out rows over n_in values of a series, at `count` places, `hop` values apart; the last
  * place ends at the series' end, and x[0] stands for what was before it. out: [count][n_out], each
  * clamp(requant((bias[r] + sum of weight[r][c] x[...]) << shift, mult[r]), lo, hi); n_in <= 16. */
 static void lnn_slide_s16(const int16_t *x, int32_t length, int32_t n_in, int32_t hop, int32_t count,

@@ -1,4 +1,4 @@
-/* (33) Blend of four forecasts by how well each has done. past: 10 rows of anchor, slope, 4 terms of
+/* (44) Blend of four forecasts by how well each has done. past: 10 rows of anchor, slope, 4 terms of
  * the network, 2 of a line, 3 of a parabola (the fourth forecast is the anchor line itself), the
  * newest first. What a forecast that is j + 1 steps old said of `level` differs from it by
  * |(level - anchor) scale - slope middle[j] - sum of terms basis[j]|, Q10. scores: Q12, larger is worse;

@@ -169,7 +169,7 @@ def slide_s16(
     x: Ints, length: int, n_in: int, hop: int, count: int, weight: Ints, bias: Ints, mult: Ints, n_out: int, shift: int,
     lo: int, hi: int,
 ) -> tuple[Ints, ...]:  # fmt: skip
-    """`linear_w16_s16` at `count` places of a series, `hop` apart, the last at its end; equation (34).
+    """`linear_w16_s16` at `count` places of a series, `hop` apart, the last at its end; equation (45).
 
     x[0] stands for what was before the series. out: (count, n_out).
     """

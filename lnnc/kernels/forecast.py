@@ -52,7 +52,7 @@ def cubic_s16(
     """out[t] = clamp((v + (anchor << up) + half) >> shift, lo, hi), v = sum_j x[j] s^j, s = (start + t step) / 2^32.
 
     By Horner's rule, one rounding a term: v <- x[j] + requant(v, s). |s| <= 1/2, so |v| < 2^29 and all sums stay
-    below 2^29 + 2^30 + 2^14. Equation (32).
+    below 2^29 + 2^30 + 2^14. Equation (43).
     """
     place = start + step * np.arange(length)
     value = np.repeat(x[:, TERMS - 1 :], length, axis=1)
@@ -108,7 +108,7 @@ def trust_s16(
     prior: Ints, floor: int, most: int, loss: int, rate: int, table: Ints, past: Ints, count: Ints, scores: Ints,
     weights: Ints,
 ) -> tuple[Ints, ...]:  # fmt: skip
-    """The trust gate (`ir.series.Trust`) in integers; equation (33). past: the newest forecast first.
+    """The trust gate (`ir.series.Trust`) in integers; equation (44). past: the newest forecast first.
 
     loss = (1 - keep) 2^32, rate 2^32; scores Q12, weights Q14.
     """

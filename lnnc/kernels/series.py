@@ -35,7 +35,7 @@ def _fit_collect(args: Args, rng: np.random.Generator) -> Args:
     waits=True,
 )
 def collect_s16(x: Ints, n: int, length: int, samples: Ints, missing: Ints) -> tuple[Ints, ...]:
-    """Puts x behind the samples that are there, first of all where none is missing; equation (26).
+    """Puts x behind the samples that are there, first of all where none is missing; equation (37).
 
     Returns how many are still missing.
     """
@@ -73,20 +73,23 @@ def _fit_length(args: Args, rng: np.random.Generator) -> Args:
     Param("length", "int", lo=1, hi=BLOCK_MAX),
     Param("n", "int", lo=1, hi=SIZE_MAX // BLOCK_MAX),
     Param("out", "out", "int16", ("n",), 0, A_MAX),
+    Param("middle", "out", "int16", ("n",), *RAW),
     check=_check_length,
     fit=_fit_length,
 )
 def spread_s16(x: Ints, length: int, n: int) -> tuple[Ints, ...]:
-    """out[b] = min(median of |x - median x| over block b, 32,640); equation (27)."""
+    """middle[b] = median of block b, out[b] = min(median of |x - middle[b]| there, 32,640); equation (38)."""
     parts = _blocks(x, length)
-    found = _median(np.abs(parts - _median(parts)))[..., 0]
-    return (np.minimum(found, A_MAX),)
+    middle = _median(parts)
+    found = _median(np.abs(parts - middle))[..., 0]
+    return np.minimum(found, A_MAX), middle[..., 0]
 
 
 @kernel(
     Param("x", "in", "int16", ("n", "length"), *RAW),
     Param("length", "int", lo=1, hi=BLOCK_MAX),
     Param("n", "int", lo=1, hi=SIZE_MAX // BLOCK_MAX),
+    Param("middle", "in", "int16", ("n",), *RAW),
     Param("spreads", "in", "int16", ("k",), 0, A_MAX),
     Param("k", "int", lo=1, hi=SPREADS_MAX),
     Param("factor", "int", lo=1, hi=100),
@@ -96,15 +99,14 @@ def spread_s16(x: Ints, length: int, n: int) -> tuple[Ints, ...]:
     fit=lambda args, rng: _with_mean(_fit_length(args, rng)),
 )
 def robust_s16(
-    x: Ints, length: int, n: int, spreads: Ints, k: int, factor: int, mult: int
+    x: Ints, length: int, n: int, middle: Ints, spreads: Ints, k: int, factor: int, mult: int
 ) -> tuple[Ints, ...]:  # fmt: skip
-    """out[b] = requant(sum of x clipped to its median +- factor * lower median of spreads, mult), mult = 2^32 / length;
+    """out[b] = requant(sum of x clipped to middle[b] +- factor * lower median of spreads, mult);
 
-    a block of one value is its own mean; within +-32,640. Equation (28).
+    mult = 2^32 / length, a block of one value is its own mean; within +-32,640. Equation (39).
     """
     parts, reach = _blocks(x, length), factor * _median(spreads)[:, :, None]
-    middle = _median(parts)
-    total = np.clip(parts, middle - reach, middle + reach).sum(axis=-1)
+    total = np.clip(parts, middle[:, :, None] - reach, middle[:, :, None] + reach).sum(axis=-1)
     mean = total if length == 1 else requant(total, mult)
     return (clamp(mean, -A_MAX, A_MAX),)
 
@@ -137,7 +139,7 @@ def _fit_history(args: Args, rng: np.random.Generator) -> Args:
     fit=_fit_history,
 )
 def history_s16(x: Ints, n: int, past: Ints, length: int, seen: Ints) -> tuple[Ints, ...]:
-    """Drops the n oldest values and appends x; where nothing was seen yet x[0] fills it first; equation (29)."""
+    """Drops the n oldest values and appends x; where nothing was seen yet x[0] fills it first; equation (40)."""
     past = np.where(seen == 0, x[:, :1], past)
     return np.concatenate([past, x], axis=1)[:, n:], np.ones_like(seen)
 
@@ -148,7 +150,7 @@ def history_s16(x: Ints, n: int, past: Ints, length: int, seen: Ints) -> tuple[I
     Param("limit", "int", lo=1, hi=COUNT_LIMIT),
 )
 def count_s16(count: Ints, step: int, limit: int) -> tuple[Ints, ...]:
-    """count = min(count + step, limit): how many steps there have been; equation (30)."""
+    """count = min(count + step, limit): how many steps there have been; equation (41)."""
     return (np.minimum(count + step, limit),)
 
 

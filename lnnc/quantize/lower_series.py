@@ -24,6 +24,7 @@ from lnnc.ir.series import (
 )
 from lnnc.kernels.fixed import A_MAX, INT32_MAX
 from lnnc.kernels.forecast import COEFFICIENT_MAX
+from lnnc.kernels.gated import interleave
 from lnnc.kernels.series import COUNT_LIMIT, mean_mult
 from lnnc.quantize.context import Lowering, identifier
 from lnnc.quantize.deliver import centred, choose, limits_of
@@ -99,20 +100,31 @@ def lower_collect(low: Lowering, op: Collect) -> None:
 
 def lower_spread(low: Lowering, op: Spread) -> None:
     """Spreads in units of the series."""
-    out = low.define(op.out, Format(low.formats[op.x].scale, 0, A_MAX))
+    out, x = low.define(op.out, Format(low.formats[op.x].scale, 0, A_MAX)), low.formats[op.x]
+    low.names[_middle(op)] = low.builder.buffer(identifier(_middle(op)), "int16", low.sizes[op.out], (x.lo, x.hi))
     low.builder.call(
         "spread_s16", op.src, f"spread of each {op.length} values", x=low.names[op.x], length=op.length,
-        n=low.sizes[op.out], out=out,
+        n=low.sizes[op.out], out=out, middle=low.names[_middle(op)],
     )  # fmt: skip
+
+
+def _middle(op: Spread | Robust) -> str:
+    """Name of the medians of the blocks of a tensor, which `Spread` finds and `Robust` clips around."""
+    return f"{op.x}.middle{op.length}"
 
 
 def lower_robust(low: Lowering, op: Robust) -> None:
     """Robust means in the format of the series."""
+    if _middle(op) not in low.names:
+        raise LnncError(
+            f"layer '{op.src}': no spread of '{op.x}' in blocks of {op.length} stands before it", low.builder.where,
+            "a robust mean clips around the medians that a spread op of the same tensor and length finds",
+        )  # fmt: skip
     out = low.define(op.out, replace(low.formats[op.x], lo=-A_MAX, hi=A_MAX))
     low.builder.call(
         "robust_s16", op.src, f"mean of each {op.length} values, outliers clipped", x=low.names[op.x],
-        length=op.length, n=low.sizes[op.out], spreads=low.names[op.spreads], k=low.sizes[op.spreads],
-        factor=op.factor, mult=mean_mult(op.length), out=out,
+        length=op.length, n=low.sizes[op.out], middle=low.names[_middle(op)], spreads=low.names[op.spreads],
+        k=low.sizes[op.spreads], factor=op.factor, mult=mean_mult(op.length), out=out,
     )  # fmt: skip
 
 
@@ -156,18 +168,18 @@ def lower_gated(low: Lowering, op: Gated) -> None:
     """All units and steps in one call; 16-bit weights, since inputs and state share one scale."""
     b, x, n, name = low.builder, low.formats[op.x], len(op.gate_bias), identifier(op.out)
     features = op.gate.shape[1] - n
-    unit = max(x.scale, HIDDEN.scale)
+    pad, unit = -op.gate.shape[1] % 4, max(x.scale, HIDDEN.scale)
     columns = np.concatenate([np.full(n, HIDDEN.scale), np.full(features, x.scale)])
-    inputs_last = np.roll(np.concatenate([op.gate, op.candidate]), n, axis=1)
-    weight, bias = inputs_last, np.concatenate([op.gate_bias, op.candidate_bias])
-    bias = bias + weight[:, n:].sum(axis=1) * x.center
-    out_scale = np.repeat([2.0**-15, 2.0**-16], n)  # half the argument of a sigmoid, the argument of a tanh
+    weight = np.roll(np.stack([op.gate, op.candidate], axis=1).reshape(2 * n, -1), n, axis=1)  # [h; x]
+    bias = np.stack([op.gate_bias, op.candidate_bias], axis=1).reshape(-1) + weight[:, n:].sum(axis=1) * x.center
+    out_scale = np.tile([2.0**-15, 2.0**-16], n)  # half the argument of a sigmoid, the argument of a tanh
     q = quantize_linear(weight * columns / unit, bias, Format(unit), out_scale, None, W16_MAX)
     if isinstance(q, Misfit):
         raise LnncError(f"layer '{op.src}', {q}", b.where, "train it with weight decay, or scale its inputs")
-    table = low.constant(
-        f"{op.src}_weight", "int16", q.weight, q.weight.shape, "gates, then candidates; one scale per row"
-    )
+    whole = np.pad(q.weight, ((0, 0), (0, pad)))
+    note = "gate and candidate in pairs; one scale per row"
+    shape = (n, op.gate.shape[1] + pad, 2)
+    table = low.constant(f"{op.src}_weight", "int16", interleave(whole[::2], whole[1::2]).reshape(-1), shape, note)
     tables = {
         "bias": low.constant(f"{op.src}_bias", "int32", q.bias),
         "mult": low.constant(f"{op.src}_mult", "int32", q.mult, note="acc * mult / 2^32"),
@@ -182,8 +194,8 @@ def lower_gated(low: Lowering, op: Gated) -> None:
     steps = f", {op.steps} steps" if op.steps > 1 else ""
     b.call(
         "gated_s16", op.src, f"gated cell, {features} inputs, {n} units{steps}", x=low.names[op.x], n_x=features,
-        steps=op.steps, weight=table, shift=q.shift, table=b.tanh(), n=n, h=h,
-        z=b.buffer(f"{name}_z", "int16", n + features, (-A_MAX, A_MAX)), **tables,
+        steps=op.steps, weight=table, shift=q.shift, table=b.tanh(), n=n, pad=pad,
+        h=h, z=b.buffer(f"{name}_z", "int16", n + features + pad, (-A_MAX, A_MAX)), **tables,
     )  # fmt: skip
 
 

@@ -18,8 +18,7 @@ from lnnc.train import formulation as f
 PORT_RANGE = (0.0, 1.5)
 # The gate: bias towards the network, memory of the scores, and how sharply they decide
 PRIOR, KEEP, FLOOR, MOST, RATE = 1.5, 0.9, 0.05, 16.0, 0.4
-REACH = 6  # means that the features of a step are made of
-CELL_MATRICES = ("gate.weight", "candidate.weight")
+REACH = 8  # means that the features of a step are made of: six, and two of no weight, since layers multiply fours
 
 
 def streaming_ops(weights: Mapping[str, Array], gate: bool) -> tuple[Op, ...]:
@@ -58,9 +57,6 @@ def windowed_ops(weights: Mapping[str, Array], hop: int = f.BLOCK) -> tuple[Op, 
     weights: as `streaming_ops`, with gates over three features: how old a series is, a window does not tell.
     """
     rows = f.features()[:, -REACH:]
-    spare = -(len(weights["gate.bias"]) + len(rows)) % 4  # the cell multiplies fours
-    rows = np.pad(rows, ((0, spare), (0, 0)))
-    padded = {key: np.insert(weights[key], [len(rows) - spare] * spare, 0.0, axis=1) for key in CELL_MATRICES}
     steps = f.WINDOW // hop
     return (
         Spread("spreads", SCALED, f.SUB, "spread"),
@@ -68,7 +64,7 @@ def windowed_ops(weights: Mapping[str, Array], hop: int = f.BLOCK) -> tuple[Op, 
         _linear("anchor", "means", f.line(4)[:1]),
         Slide("features.free", "means", rows, np.zeros(len(rows)), hop // f.SUB, steps, "features"),
         Clamp("features", "features.free", f.LIMIT, "features"),
-        _gated("cell", "features", {**weights, **padded}, steps, memory=False),
+        _gated("cell", "features", weights, steps, memory=False),
         *_head(weights),
         _part("slope", "features", (steps - 1) * len(rows), 1),
         *_forecast("network"),

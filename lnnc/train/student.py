@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -81,7 +82,7 @@ def load_student(path: str | Path) -> Student:
         with np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         about = json.loads(str(arrays.pop("student")))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise LnncError(f"it is no student ({type(error).__name__})", str(path), _HINT) from error
     return _checked(about, arrays, str(path))
 
@@ -107,8 +108,8 @@ def _check_shapes(student: Student, where: str) -> None:
     """Compare every array with what the kind needs for this many inputs and units."""
     found, arrays = Findings(where), student.arrays
     head = arrays.get("head.weight", np.zeros(0))
-    if head.ndim != 2:
-        raise LnncError("'head.weight': expected a matrix", where, _HINT)
+    if head.ndim != 2 or not head.size:
+        raise LnncError("'head.weight': expected a matrix of 4 rows", where, _HINT)
     expected = _shapes(student.kind, INPUTS[student.inputs].size, head.shape[1], arrays)
     for name in sorted({*expected, *arrays}):
         has, needs = arrays[name].shape if name in arrays else "nothing", expected.get(name, "nothing")
