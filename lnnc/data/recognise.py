@@ -10,7 +10,7 @@ from lnnc.data.hdf5 import is_hdf5, opened
 from lnnc.errors import LnncError
 
 KINDS = "MATR .mat (v7.3), CSV, Battery Data Format CSV, .npz, .npy"
-SUFFIXES = (".mat", ".csv", ".tsv", ".txt", ".npz", ".npy", ".h5", ".hdf5", ".bdf")
+SUFFIXES = (".mat", ".csv", ".tsv", ".txt", ".npz", ".npy")  # in a folder; a file that is named may end otherwise
 _HEAD = 4096
 _FOREIGN = (  # first bytes, what it is, what to do
     (b"MATLAB 5.0 MAT-file", "a .mat file of version 5 to 7 (the one scipy reads), expected version 7.3",

@@ -129,7 +129,7 @@ class _Writer:
         """The struct array `batch`, and its date."""
         group = self.handle.create_group("batch")
         group.attrs.update({"MATLAB_class": np.bytes_("struct"), SYNTHETIC: LABEL})
-        samples = {field: self._array(np.linspace(0, 1, 10)[None]) for field in CYCLE}
+        samples = self._array(np.linspace(0, 1, 10)[None])
         columns: dict[str, list[Any]] = {}
         for index, cell in enumerate(cells):
             for field, link in self._fields(batch, index, cell, samples).items():
@@ -139,7 +139,7 @@ class _Writer:
         date = self.handle.create_dataset("batch_date", data=_characters(DATES[batch]))
         date.attrs.update({"MATLAB_class": np.bytes_("char"), "MATLAB_int_decode": np.int32(2)})
 
-    def _fields(self, batch: int, index: int, cell: SyntheticCell, samples: dict[str, Any]) -> dict[str, Any]:
+    def _fields(self, batch: int, index: int, cell: SyntheticCell, samples: Any) -> dict[str, Any]:
         """References of one cell's fields."""
         count = 0 if cell.capacity is None else len(cell.capacity)
         policy = f"{LABEL.split(',')[0]} {3 + 0.1 * index:.1f}C"
@@ -165,12 +165,12 @@ class _Writer:
             self._fill(group, field, values[None])
         return group.ref
 
-    def _cycles(self, count: int, samples: dict[str, Any]) -> Any:
-        """Every cycle refers to the same few samples: the first to an empty array, as in the real files."""
+    def _cycles(self, count: int, samples: Any) -> Any:
+        """Every field is the same list: the first cycle refers to an empty array, all others to the same samples."""
         group = self._struct()
-        empty = self._empty()
-        for field in CYCLE:
-            self._links(group, field, [empty, *[samples[field]] * max(count - 1, 0)])
+        self._links(group, CYCLE[0], [self._empty(), *[samples] * max(count - 1, 0)])
+        for field in CYCLE[1:]:
+            group[field] = group[CYCLE[0]]
         return group.ref
 
     def _struct(self) -> Any:

@@ -53,6 +53,12 @@ class _Rows:
     cycles: list[str] = field(default_factory=list)
     values: list[list[str]] = field(default_factory=list)
 
+    def add(self, line: int, row: list[str], plan: Layout) -> None:
+        """Take what the plan reads of a row."""
+        self.lines.append(line)
+        self.cycles.append(row[plan.cycle.place] if plan.cycle else "")
+        self.values.append([row[column.place] for column in plan.values])
+
 
 def _read(file: Path, options: ImportOptions, encoding: str) -> Reading:
     with file.open(encoding=encoding, newline="") as stream:
@@ -103,22 +109,28 @@ def _open_table(stream: Iterator[str], file: Path) -> tuple[str, list[str], Iter
 def _collect(
     rows: Iterator[tuple[int, list[str]]], plan: Layout, width: int, stem: str
 ) -> tuple[dict[str, _Rows], list[str]]:
-    """The texts that matter, by cell."""
+    """The texts that matter, by cell; a cell with a row that is too short or too long is left out."""
     cells: dict[str, _Rows] = {}
+    broken: set[str | None] = set()
     faults: list[str] = []
     for line, row in rows:
+        name = _name(row, plan, stem)
         if len(row) < width or any(map(str.strip, row[width:])):  # more: perhaps decimal commas
-            if len(faults) < FAULTS_MAX:
-                faults.append(f"line {line}: expected {width} values, found {len(row)}")
-            continue
-        name = row[plan.cell.place].strip() if plan.cell else stem
-        cell = cells.setdefault(name, _Rows())
-        cell.lines.append(line)
-        cell.cycles.append(row[plan.cycle.place] if plan.cycle else "")
-        cell.values.append([row[column.place] for column in plan.values])
-    if "" in cells and plan.cell:
-        faults.append(f"line {cells.pop('').lines[0]}: column '{plan.cell.header}' names no cell")
-    return cells, faults
+            faults += [f"line {line}: expected {width} values, found {len(row)}"][: FAULTS_MAX - len(faults)]
+            broken.add(name)
+        elif not name:
+            faults += [f"line {line}: expected the name of a cell, found nothing"][: FAULTS_MAX - len(faults)]
+            broken.add(None)
+        else:
+            cells.setdefault(name, _Rows()).add(line, row, plan)
+    return {name: texts for name, texts in cells.items() if name not in broken and None not in broken}, faults
+
+
+def _name(row: list[str], plan: Layout, stem: str) -> str | None:
+    """The cell of a row; None where the row is too short to tell."""
+    if plan.cell is None:
+        return stem
+    return row[plan.cell.place].strip() if plan.cell.place < len(row) else None
 
 
 class _Parser:
@@ -126,24 +138,25 @@ class _Parser:
 
     def __init__(self, plan: Layout, comma: bool, complete: bool) -> None:
         self.plan, self.comma, self.complete = plan, comma, complete
+        self.name, self.count = "", 0
         self.faults: list[str] = []
         self.notes: list[str] = []
 
     def sequence(self, name: str, rows: _Rows) -> Array | None:
         """The values (T, C) of one cell in the order of its cycles; None, and faults, where a number is none."""
-        before = len(self.faults)
+        self.name, before = name, self.count
         columns = [
             self._numbers([row[i] for row in rows.values], column, rows.lines, self.complete)
             for i, column in enumerate(self.plan.values)
         ]
         values = np.stack(columns, axis=1) * self.plan.scale
         if self.plan.cycle is None:
-            return values if len(self.faults) == before else None
+            return values if self.count == before else None
         cycles = self._numbers(rows.cycles, self.plan.cycle, rows.lines, True)
         broken = np.isfinite(cycles) & (cycles != np.round(cycles))
         for i in np.flatnonzero(broken)[:1]:
             self._fault(rows.lines[i], self.plan.cycle, "a whole number", rows.cycles[i])
-        if len(self.faults) > before:
+        if self.count > before:
             return None
         values, notes = in_order(name, cycles, values)
         self.notes += notes
@@ -161,8 +174,10 @@ class _Parser:
         return numbers
 
     def _fault(self, line: int, column: Column, expected: str, text: str) -> None:
+        self.count += 1
         if len(self.faults) < FAULTS_MAX:
-            self.faults.append(f"line {line}, column '{column.header}': expected {expected}, found {text[:40]!r}")
+            cell = f" of cell '{self.name}'" if self.plan.cell else ""
+            self.faults.append(f"line {line}, column '{column.header}'{cell}: expected {expected}, found {text[:40]!r}")
 
 
 def _number(text: str, comma: bool) -> float | None:
