@@ -1,7 +1,8 @@
 """Two tanks, one above the other, filled by a pump: sequences to forecast, one CSV file for each run.
 
-Run `python examples/two_tanks/tanks.py --out tanks`. Water runs from the upper tank into the lower and out of it, faster
-the higher it stands (Torricelli); the pump is switched at random times, and somebody opens a tap that no sensor tells.
+Run `python examples/two_tanks/tanks.py --out tanks`. Water runs from the upper tank into the lower and out of it, the
+faster the higher it stands (Torricelli); the pump is switched at random times, and somebody opens a tap that no sensor
+tells.
 
     dh1/dt = k u - a1 sqrt(h1),    dh2/dt = a1 sqrt(h1) - a2 (1 + tap) sqrt(h2)
 """
@@ -49,6 +50,7 @@ def run(number: int) -> Array:
 
 
 def main() -> None:
+    """Write the runs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--out", default="tanks", help="folder for the CSV files")
     folder = Path(parser.parse_args().out)
