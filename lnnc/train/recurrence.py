@@ -102,41 +102,51 @@ def _split(x: Tensor, parts: int) -> Parts:
 
 
 class _Scan(torch.autograd.Function):
+    """Views of all steps are made at once, and what can wait is left for after the loop: the calls are what costs."""
+
     @staticmethod
     def forward(ctx: Any, drive: Tensor, weight: Tensor, cell: Cell, counts: tuple[int, ...]) -> Tensor:
         models, rows, _ = drive.shape
         units = weight.shape[1]
-        t, states = drive[..., : cell.gates * units].clone(), drive.new_zeros(models, rows, units)
-        before = drive.new_zeros(models, rows, units)  # the state that each row started from
+        t, states = drive[..., : cell.gates * units].clone(), drive.new_empty(models, rows, units)
         constants = drive[..., cell.gates * units :]
-        end, h = 0, drive.new_zeros(models, counts[0], units)
-        for n in counts:
-            part, h = slice(end, end + n), h[:, :n]
-            now = t[:, part]
-            before[:, part] = h
+        views = (t.split_with_sizes(counts, 1), states.split_with_sizes(counts, 1), _steps(t, cell.gates, counts))
+        h = drive.new_zeros(models, counts[0], units)
+        for now, out, parts, p in zip(*views, _steps(constants, cell.parameters, counts), strict=True):
+            h = h[:, : out.shape[1]]
             now.baddbmm_(h, weight).tanh_()
-            h = cell.update(_split(now, cell.gates), h, _split(constants[:, part], cell.parameters))
-            states[:, part] = h
-            end += n
-        ctx.save_for_backward(t, before, constants, weight)
+            h = out.copy_(cell.update(parts, h, p))
+        ctx.save_for_backward(t, states, constants, weight)
         ctx.cell, ctx.counts = cell, counts
         return states
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        t, before, constants, weight = ctx.saved_tensors
+        t, states, constants, weight = ctx.saved_tensors
         cell, counts = ctx.cell, ctx.counts
+        before = _before(states, counts)
         by_t, by_h, by_p = cell.partials(_split(t, cell.gates), before, _split(constants, cell.parameters))
         by_z = torch.stack(by_t, 2) * (1.0 - t * t).unflatten(-1, (cell.gates, -1))  # (F, rows, gates, units)
-        whole = grads[0].clone()  # dL/dh of each row, all later steps included
-        back, end = weight.transpose(1, 2), whole.shape[1]
-        carry = whole[:, :0]
-        for n in reversed(counts):
-            part = slice(end - n, end)
-            whole[:, part.start : part.start + carry.shape[1]] += carry
-            g = whole[:, part]
-            slopes = by_z[:, part].mul_(g[:, :, None])  # from here on dL/dz
-            carry = torch.baddbmm(g * by_h[:, part], slopes.flatten(2), back)
-            end = part.start
-        dz = by_z.flatten(2)
+        whole, dz = grads[0].clone(), by_z.flatten(2)  # dL/dh of each row with all later steps; dz: a view
+        views = (whole, whole[:, :, None], by_z, dz, by_h)
+        back, carry = weight.transpose(1, 2), whole[:, :0]
+        for g, wide, slopes, flat, keep in zip(*(reversed(x.split_with_sizes(counts, 1)) for x in views), strict=True):
+            g[:, : carry.shape[1]].add_(carry)
+            slopes.mul_(wide)  # from here on dL/dz
+            carry = torch.baddbmm(g * keep, flat, back)
         return torch.cat([dz, *(whole * d for d in by_p)], -1), before.transpose(1, 2) @ dz, None, None
+
+
+def _steps(x: Tensor, parts: int, counts: Sequence[int]) -> list[Parts]:
+    """The parts of every step."""
+    if not parts:
+        return [()] * len(counts)
+    return list(zip(*(part.split_with_sizes(counts, 1) for part in x.chunk(parts, -1)), strict=True))
+
+
+def _before(states: Tensor, counts: Sequence[int]) -> Tensor:
+    """The state that each row started from."""
+    starts = torch.tensor([0, *counts]).cumsum(0)
+    rows = torch.cat([start + torch.arange(n) for start, n in zip(starts[:-2], counts[1:], strict=True)])
+    first = states.new_zeros(states.shape[0], counts[0], states.shape[2])
+    return torch.cat([first, states[:, rows]], 1)
