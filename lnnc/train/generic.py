@@ -222,6 +222,9 @@ class SequenceProblem:
         past = self.columns.wanted[name][max(0, at + 1 - count) : at + 1]
         return np.asarray(past - past[-1] if self.task.change else past)
 
+    def place(self, name: str, origin: int) -> str:
+        return f"{name} after sample {int(self.columns.origins(name)[origin]) + 1}"
+
     def baselines(self) -> dict[str, dict[str, Array]]:
         return baselines(self.columns, self.split)
 

@@ -128,6 +128,10 @@ class Problem(Protocol):
         """(count, targets) the values of the targets before origin number `origin`, for plots."""
         ...
 
+    def place(self, name: str, origin: int) -> str:
+        """Which forecast that is, for a title."""
+        ...
+
     def scale(self) -> Array:
         """(targets,) what errors are divided by: ones for a single target."""
         ...

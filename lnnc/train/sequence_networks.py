@@ -59,9 +59,14 @@ def sequence_ops(kind: str, weights: Weights, features: int, window: int) -> Ops
             linear_layer(net, f"layer{index}", _dense(weights, f"layers.{index}"))
             activation_layer(net, f"layer{index}", "relu")
     else:
-        _APPEND[kind](net, weights)
+        append_cell(net, kind, weights)
     linear_layer(net, "head", _dense(weights, "head"))
     return Ops(tuple(net.ops), net.tensor)
+
+
+def append_cell(net: Net, kind: str, weights: Weights) -> None:
+    """A cell behind what the network has; its state is then what the next layer reads."""
+    _APPEND[kind](net, weights)
 
 
 def _dense(weights: Weights, name: str) -> Dense:
