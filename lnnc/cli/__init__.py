@@ -12,6 +12,7 @@ from lnnc.cli.demo import demo, doctor
 from lnnc.cli.model import compile_command, inspect, run, verify
 from lnnc.cli.onnx import export_group
 from lnnc.cli.profile import profile
+from lnnc.cli.search import pareto, pipeline, select
 from lnnc.cli.terminal import BAD_INPUT, INTERRUPTED, OK, complain
 from lnnc.cli.weights import import_group
 from lnnc.errors import LnncError
@@ -54,5 +55,19 @@ def cli() -> None:
     """
 
 
-for _command in (compile_command, verify, run, inspect, profile, import_group, export_group, data_group, demo, doctor):
+for _command in (
+    compile_command,
+    verify,
+    run,
+    inspect,
+    profile,
+    import_group,
+    export_group,
+    data_group,
+    demo,
+    doctor,
+    pipeline,
+    pareto,
+    select,
+):
     cli.add_command(_command)

@@ -111,6 +111,7 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "teacher": {"models": ["mlp-64-64"]},
         "distil": {"students": ["gated-4", "gated-8", "gated-16"], "rivals": ["linear", "mlp-8", "mlp-16-8"]},
         "pareto": {"space": {"kind": ["gated"], "units": [2, 3, 4, 6, 8, 10, 12, 16, 20]}},
+        "select": {"max_flash": "8k", "max_ram": "2k"},
     },
     SEQUENCES: {
         "teacher": {"models": ["cfc-32"], "steps": 1000},
@@ -118,6 +119,7 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "distil": {"students": ["cfc-4", "cfc-8", "cfc-16"], "rivals": ["linear", "mlp-16"]},
         "recover": {"steps": 300},
         "pareto": {"space": {"kind": ["cfc", "leaky"], "units": [2, 3, 4, 6, 8, 12, 16], "weight_bits": [8, 16]}},
+        "select": {"max_flash": "8k", "max_ram": "2k"},
     },
 }
 

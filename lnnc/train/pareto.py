@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ class Measured:
     flash: int
     ram: int
     cycles: int
-    more: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    more: Mapping[str, float] = field(default_factory=dict)
 
     def costs(self, objectives: Sequence[str] = OBJECTIVES) -> tuple[float, ...]:
         """The objectives as numbers, less is better."""
@@ -52,7 +51,7 @@ class Candidate:
     name: str
     stage: str
     measured: Measured
-    params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    params: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
 
 

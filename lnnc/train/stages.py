@@ -3,6 +3,7 @@
     run/stages/<stage>-<key>/        what a stage made, whole: it appears by one rename
     run/stages/<stage>-<key>.part/   what an unfinished stage has so far, to go on from
     run/<stage>                      a link to the stage's folder that the last run used
+    run/search/                      studies and what was trained for them, to be extended
 
 The key is the sha256 of the stage's name and version, lnnc's version, its settings, and the digests of what the stages
 before it made. A stage whose key is there already is not run again; a setting changed back finds the old folder.
@@ -40,12 +41,14 @@ class Workspace:
         folder: to write into. After an interruption it still holds what was written, so a stage writes each file whole
             (`write_atomically`) and looks what is there.
         inputs: folder of each stage that it needs.
+        run: the folder of the whole run, for what outlives a stage's settings, such as a study that is extended.
         say: for progress in words.
     """
 
     folder: Path
     inputs: Mapping[str, Path]
     say: Say
+    run: Path
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def _make(stage: Stage, run: Path, made: Mapping[str, Made], say: Say) -> Made:
     part.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     try:
-        summary = stage.run(Workspace(part, {name: made[name].folder for name in stage.needs}, say))
+        summary = stage.run(Workspace(part, {name: made[name].folder for name in stage.needs}, say, run))
     except LnncError as error:
         where = f"stage {stage.name}" + (f", {error.where}" if error.where else "")
         raise LnncError(error.message, where, error.hint) from error
