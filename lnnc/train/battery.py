@@ -186,6 +186,8 @@ class BatteryProblem:
         self, checkpoint: Checkpoint, names: Sequence[str], options: Options, engine: str
     ) -> dict[str, Array]:
         batch, rows = self._batch, {name: self._rows[name] for name in names if name in self._rows}
+        if not rows:
+            return {}
         if self.mode == "window":
             index = np.concatenate(list(rows.values()))
             said = run_model(checkpoint, batch.inputs[index][:, None], engine, options=options)[:, 0]

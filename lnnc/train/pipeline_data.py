@@ -19,7 +19,6 @@ from lnnc.frontend.storage import write_atomically
 from lnnc.train.battery import BatteryProblem
 from lnnc.train.config import Config
 from lnnc.train.config_tables import BatteryData, BatteryTask, SequenceTask
-from lnnc.train.evaluate import batch_of
 from lnnc.train.generic import SequenceProblem
 from lnnc.train.measure import baseline_errors, mean_of
 from lnnc.train.problem import Problem
@@ -109,7 +108,7 @@ def split_stage(config: Config) -> Stage:
         save_folds(split, workspace.folder / FOLDS)
         _write(workspace.folder / PROBLEM, json.dumps({"kind": config.kind, "task": _task(config)}, indent=1) + "\n")
         problem = load_problem({"data": workspace.inputs["data"], "split": workspace.folder})
-        return _scored(problem, workspace.folder / BASELINES, len(dataset.sequences) - len(names))
+        return _scored(problem, workspace.folder / BASELINES, len(dataset.sequences))
 
     return Stage("split", ("data",), settings, work)
 
@@ -122,11 +121,9 @@ def _task(config: Config) -> dict[str, Any]:
 
 
 def _usable(config: Config, dataset: Dataset) -> list[str]:
-    """Names of the sequences that can be scored."""
+    """Names of the sequences that are split; a short life cannot be scored, but trained on."""
     if isinstance(config.task, BatteryTask):
-        series = soh_series(dataset)
-        unscored = batch_of(series, config.task.mode).unscored
-        return [name for name in series if name not in unscored]
+        return list(soh_series(dataset))
     return list(columns_of(dataset, task_of(_task(config))).seen)
 
 
@@ -139,16 +136,18 @@ def task_of(table: Mapping[str, Any]) -> Task:
     )  # fmt: skip
 
 
-def _scored(problem: Problem, file: Path, short: int) -> list[str]:
+def _scored(problem: Problem, file: Path, given: int) -> list[str]:
     errors = baseline_errors(problem)
     intervals = {name: cell_bootstrap(each) for name, each in errors.items()}
     lines = [f"{name},{i.mean:.9g},{i.low:.9g},{i.high:.9g}" for name, i in intervals.items()]
     _write(file, "\n".join(["forecaster,error,low,high", *lines]) + "\n")
     best = min(errors, key=lambda name: mean_of(errors[name]))
-    count = sum(len(each) for each in next(iter(errors.values())).values())
-    left = f"; {short} sequences are too short" if short else ""
+    scored = next(iter(errors.values()))
+    short = given - len(scored)
+    left = f"; {short} sequences are too short to be scored" if short else ""
     return [
-        f"{len(problem.split)} folds of {len(problem.split.names)} sequences, {count:,} forecasts{left}",
+        f"{len(problem.split)} folds of {len(problem.split.names)} sequences, {sum(map(len, scored.values())):,} "
+        f"forecasts{left}",
         f"best naive forecaster: {best}, error {intervals[best]} {problem.unit}",
     ]
 
@@ -159,8 +158,7 @@ def load_problem(inputs: Mapping[str, Path]) -> Problem:
     table = json.loads((inputs["split"] / PROBLEM).read_text(encoding="utf-8"))
     if table["kind"] == "battery":
         series = soh_series(dataset)
-        unscored = batch_of(series, table["task"]["mode"]).unscored
-        split = load_folds(inputs["split"] / FOLDS, [name for name in series if name not in unscored])
+        split = load_folds(inputs["split"] / FOLDS, series)
         about = (("data", dataset.digest()), ("licence of the data", dataset.licence))
         return BatteryProblem(series, split, table["task"]["mode"], table["task"]["gate"], about)
     task = task_of(table["task"])

@@ -49,7 +49,9 @@ def pareto_stage(
         found = _families(workspace)
         if config.pareto.trials:
             search = _search(config, problem, settings)
-            folder = workspace.run / SEARCH / search.problem[:KEY]
+            if storage is None:  # a journal of our own holds a study for each space; on a shared storage all must agree
+                search = replace(search, name=f"{search.name}-{_short(search.identity())}")
+            folder = workspace.run / SEARCH / search.problem
             folder.mkdir(parents=True, exist_ok=True)
             measure = _measure(config, making, schedule, how, workspace, problem, folder / SETS)
             found += _searched(search, measure, storage or str(folder / JOURNAL), jobs, workspace)
@@ -72,11 +74,14 @@ def _families(work: Workspace) -> list[Candidate]:
 def _search(config: Config, problem: Problem, settings: Mapping[str, Any]) -> Search:
     """Machines that share a study agree on data, task and settings; teachers' last bits may differ."""
     known = {key: value for key, value in settings.items() if key != "pareto"}
-    digest = hashlib.sha256(json.dumps([problem.digest, known], sort_keys=True).encode()).hexdigest()
     return Search(
         config.name, config.space, config.pareto.trials, config.pareto.method, config.pareto.objectives, config.seed,
-        config.pareto.population, digest,
+        config.pareto.population, _short([problem.digest, known]),
     )  # fmt: skip
+
+
+def _short(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:KEY]
 
 
 def _measure(

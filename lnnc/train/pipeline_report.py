@@ -133,7 +133,7 @@ def _by_step(errors: Errors) -> Array:
 def _forecasts(result: _Result, rivals: Sequence[str]) -> list[Forecast]:
     """The middle forecast of some test sequences of the first fold, by the integer program; of the first target."""
     problem, naive = result.problem, result.problem.baselines()
-    names = problem.split.test(0)[:DRAWN]
+    names = [name for name in problem.split.test(0) if name in result.errors][:DRAWN]
     said = problem.forecasts(problem.checkpoint(result.trained, 0), names, result.making.options, "reference")
     found = []
     for sequence in names:
