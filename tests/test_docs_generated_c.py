@@ -40,7 +40,7 @@ def block(language: str) -> str:
 
 @pytest.fixture(scope="module")
 def soh() -> Compiled:
-    return compile_model(example_path("soh/student.pt"), "soh")
+    return compile_model(example_path("dlnet/student.pt"), "soh")
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_no_float_leaves_no_float(folder: Path) -> None:
 
 @needs_cc
 def test_two_models_in_one_unit(folder: Path) -> None:
-    write_files(compile_model(example_path("soh/student.pt"), "other", stem="other").files, folder / "other.c")
+    write_files(compile_model(example_path("dlnet/student.pt"), "other", stem="other").files, folder / "other.c")
     (folder / "both.c").write_text('#include "soh.c"\n#include "other.c"\n')
     assert len(build_and_run(folder, "both.c", "main.c").splitlines()) == 100
 

@@ -419,7 +419,7 @@ def test_assembly_counts_as_stack(name: str) -> None:
 
 @pytest.mark.needs("avr-gcc", "simavr")
 def test_the_bundled_student_runs_on_an_uno(tmp_path: Path) -> None:
-    write_files(compile_model(example_path("soh/student.pt"), "soh").files, tmp_path / "soh.c")
+    write_files(compile_model(example_path("dlnet/student.pt"), "soh").files, tmp_path / "soh.c")
     assert run_on_avr("soh", "atmega328p", tmp_path) == "P"
 
 
@@ -438,7 +438,7 @@ def run_on_avr(name: str, chip: str, folder: Path) -> str:
 @pytest.mark.parametrize("activations", ["int16", "int8"])
 def test_a_state_that_is_not_updated_in_place_is_committed(activations: str) -> None:
     """With a slot of its own for every tensor the loop must copy the next state back; the bytes stay the same."""
-    made = compile_model(example_path("soh/student.pt"), "soh", Options(activations))
+    made = compile_model(example_path("dlnet/student.pt"), "soh", Options(activations))
     assert "_copy_s16(scratch->own" not in made.files.source
     owned = (replace(b, slot=f"own{i}") if b.kind == "scratch" else b for i, b in enumerate(made.program.buffers))
     apart = replace(made.program, buffers=tuple(owned))

@@ -17,7 +17,7 @@ from lnnc.verify.kernel_cases import draw_cases, expected
 
 
 def test_the_bundled_student_generates_what_is_on_record(golden: Callable[[str, str], None]) -> None:
-    files = compile_model(example_path("soh/student.pt"), "soh").files
+    files = compile_model(example_path("dlnet/student.pt"), "soh").files
     for name, text in (("soh.c", files.source), ("soh.h", files.header), ("soh_golden.h", files.golden)):
         golden(name, text)
 

@@ -83,7 +83,7 @@ def test_auto_packs_what_pays() -> None:
     assert set(PACKED.values()).isdisjoint(kernels(large(Build(target="cortex-m0"))))
     assert set(PACKED.values()).isdisjoint(kernels(large(ROWS)))
     assert set(PACKED).isdisjoint(kernels(large(BLOCKS)))
-    small = plan_model(example_path("soh/student.pt"))
+    small = plan_model(example_path("dlnet/student.pt"))
     assert set(PACKED.values()).isdisjoint(kernels(small)), "a kilobyte of code does not pay for so little"
 
 
@@ -110,7 +110,7 @@ def test_a_target_prints_the_paths_that_it_can_run(target: str) -> None:
 
 
 def small_source(target: str) -> str:
-    return compile_model(example_path("soh/student.pt"), "soh", build=Build(target=target)).files.source
+    return compile_model(example_path("dlnet/student.pt"), "soh", build=Build(target=target)).files.source
 
 
 def test_an_avr_gets_what_it_can_hold() -> None:

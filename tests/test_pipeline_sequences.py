@@ -18,8 +18,7 @@ from lnnc.train.generic import _forward
 from lnnc.train.measure import Making, baseline_errors, errors_of, mean_of, measure_set
 from lnnc.train.problem import Spec, Trained, load_trained, save_trained
 from lnnc.train.prune import cut
-from lnnc.train.restore import restore
-from lnnc.train.sequence_networks import CELLS, KINDS, cell_neurons, sequence_networks
+from lnnc.train.sequence_networks import CELLS, KINDS, cell_neurons, restore, sequence_networks
 from lnnc.train.sequences import Task, columns_of
 
 UNITS = {"linear": (), "mlp": (6, 5)}
@@ -172,7 +171,7 @@ def test_a_pruned_set_is_smaller_in_every_fold_and_can_be_taught_again(kind: str
     assert pruned.spec == Spec(kind, (3,)) and {w["head.weight"].shape for w in pruned.weights} == {(3, 3)}
     how = Distillation("l1", "l1")
     recovered = problem.train(pruned.spec, lesson(3, how, start=pruned, teacher=(trained,)))
-    assert recovered.steps == 5 and len(recovered.losses) == 3
+    assert recovered.steps == 5
 
 
 def test_networks_without_a_state_are_not_pruned_and_teach_no_cells() -> None:

@@ -194,8 +194,8 @@ def test_mistakes_are_refused() -> None:
         (lambda: prune(tensors, [layer], 0.5, keep=["state"]), "no layer whose neurons may leave"),
         (lambda: prune(tensors, [replace(layer, size=7)], 0.5), "has no 7 neurons"),
         (lambda: prune(tensors, [replace(layer, along=(Slot("tau", 0),))], 0.5), "'tau' has no"),
-        (lambda: gated_neurons({}), "no gated cell"),
-        (lambda: gated_neurons({**tensors, "head.weight": np.zeros((4, 5))}), "no gated cell"),
+        (lambda: gated_neurons({}), "no such cell"),
+        (lambda: gated_neurons({**tensors, "head.weight": np.zeros((4, 5))}), "no such cell"),
     ):
         with pytest.raises(LnncError, match=said):
             call()

@@ -25,9 +25,9 @@ def sees(kind: str) -> str:
     return "features" if kind in RECURRENT else "means"
 
 
-def moved(kind: str, models: int = 2) -> torch.nn.Module:
+def moved(kind: str, skip: bool = False, models: int = 2) -> torch.nn.Module:
     """A network that has left its start: no weight is zero."""
-    model = networks(kind, INPUTS[sees(kind)].size, units_of(kind), models, seed=3)
+    model = networks(kind, INPUTS[sees(kind)].size, units_of(kind), skip, models, seed=3)
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for p in model.parameters():
@@ -35,15 +35,15 @@ def moved(kind: str, models: int = 2) -> torch.nn.Module:
     return model.double()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_training_and_running_mean_the_same(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "skip"), [*((k, False) for k in KINDS), ("gated", True), ("mlp", True)])
+def test_training_and_running_mean_the_same(kind: str, skip: bool) -> None:
     lives = [life(330, seed=1), life(256, seed=2), life(100, seed=3)]
-    model, material = moved(kind), pack(lives, sees(kind))
+    model, material = moved(kind, skip), pack(lives, sees(kind))
     q = model(material.features.double()[None], material.counts).detach().numpy()
     signal = observe(lives)
     for index in range(2):
-        student = Student(kind, "stream", True, sees(kind), model.arrays(index))
-        assert student.parameters == PARAMETERS[kind]
+        student = Student(kind, "stream", True, sees(kind), skip, model.arrays(index))
+        assert student.parameters == PARAMETERS[kind] + 4 * INPUTS[sees(kind)].size * skip
         expected = coefficients(student, signal)
         starts = np.cumsum([0, *material.counts[:-1]])
         for step, (start, n) in enumerate(zip(starts, material.counts, strict=True)):
@@ -53,7 +53,7 @@ def test_training_and_running_mean_the_same(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_starts_at_the_anchor_line(kind: str) -> None:
-    model = networks(kind, INPUTS[sees(kind)].size, units_of(kind), 2, seed=0)
+    model = networks(kind, INPUTS[sees(kind)].size, units_of(kind), False, 2, seed=0)
     material = pack([life(330)], sees(kind))
     assert model(material.features[None], material.counts).abs().max() < 0.3
 
@@ -84,7 +84,7 @@ def test_pack_keeps_only_steps_with_a_whole_horizon() -> None:
 )
 def test_networks_that_cannot_be(kind: str, units: tuple[int, ...]) -> None:
     with pytest.raises(LnncError, match=kind):
-        networks(kind, 4, units, 1, 0)
+        networks(kind, 4, units, False, 1, 0)
 
 
 def test_no_life_is_long_enough() -> None:

@@ -123,7 +123,7 @@ def test_a_fold_without_long_lives() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"kind": "gru"}, {"mode": "batch"}, {"inputs": "all"}, {"phases": 0}, {"phases": 11},
+    "wrong", [{"kind": "gru"}, {"mode": "batch"}, {"inputs": "none"}, {"phases": 0}, {"phases": 11},
               {"mode": "window", "schedule": Schedule(batch=0)}],
     ids=str,
 )  # fmt: skip

@@ -15,7 +15,14 @@ from lnnc.train.student import KINDS, Student, load_student, save_student
 
 def student(of: str = "gated", **changed: object) -> Student:
     """A student of this kind with some fields changed, its weights those of the kind before the change."""
-    fields = {"kind": of, "mode": "stream", "gate": True, "inputs": sees(of), "arrays": moved(of).arrays(0)}
+    fields = {
+        "kind": of,
+        "mode": "stream",
+        "gate": True,
+        "inputs": sees(of),
+        "skip": False,
+        "arrays": moved(of).arrays(0),
+    }
     return Student(**{**fields, "provenance": (("data", "abc"), ("fold", "1 of 5")), **changed})  # type: ignore[arg-type]
 
 
@@ -24,8 +31,8 @@ def test_comes_back_as_it_was(tmp_path: Path, kind: str) -> None:
     made = student(kind, gate=False, mode="window")
     save_student(tmp_path / "a.npz", made)
     read = load_student(tmp_path / "a.npz")
-    assert (read.kind, read.mode, read.gate, read.inputs, read.provenance) == (
-        made.kind, made.mode, made.gate, made.inputs, made.provenance,
+    assert (read.kind, read.mode, read.gate, read.inputs, read.skip, read.provenance) == (
+        made.kind, made.mode, made.gate, made.inputs, made.skip, made.provenance,
     )  # fmt: skip
     assert read.arrays.keys() == made.arrays.keys() and read.parameters == made.parameters
     assert all(np.array_equal(read.arrays[name], made.arrays[name]) for name in read.arrays)
@@ -84,7 +91,7 @@ def broken(name: str, value: np.ndarray | None) -> Student:
         (broken("head.bias", np.zeros(4, np.float32)), "'head.bias': expected finite float64"),
         (student(kind="lstm", inputs="features", arrays={}), "kind: expected one of gated"),
         (student(mode="batch"), "mode: expected"),
-        (student(inputs="all"), "inputs: expected"),
+        (student(inputs="none"), "inputs: expected"),
         (student(arrays={}), "head.weight"),
     ],
 )

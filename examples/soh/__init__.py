@@ -1,1 +1,1 @@
-"""The bundled demo student: battery state of health, 100 cycles in, 100 cycles out."""
+"""The bundled demo student: battery state of health, one cycle in, a forecast of 100 with every tenth."""

@@ -11,9 +11,11 @@ from lnnc.cli.data import data_group
 from lnnc.cli.demo import demo, doctor
 from lnnc.cli.model import compile_command, inspect, run, verify
 from lnnc.cli.onnx import export_group
+from lnnc.cli.package import package
 from lnnc.cli.profile import profile
 from lnnc.cli.search import pareto, pipeline, select
 from lnnc.cli.terminal import BAD_INPUT, INTERRUPTED, OK, complain
+from lnnc.cli.train import train
 from lnnc.cli.weights import import_group
 from lnnc.errors import LnncError
 
@@ -49,6 +51,8 @@ def cli() -> None:
     lnnc profile student.pt                          cycles, time, energy, flash, RAM, stack on a Cortex-M4
     lnnc export onnx student.pt -o step.onnx         one step, for other tools
     lnnc data import cells/ --nominal 2.0 -o soh.h5  cycling files become a dataset; lnnc data where: published ones
+    lnnc train soh.h5 -o student.npz                 a dataset becomes a student that forecasts, scored on unseen cells
+    lnnc package student.npz --data soh.h5 -o s.pt   a student and all that surrounds it become a checkpoint
     lnnc doctor                                      which tools are here, and how to get the others
 
     Exit codes: 0 ok, 1 verification failed, 2 bad input or usage.
@@ -64,10 +68,12 @@ for _command in (
     import_group,
     export_group,
     data_group,
-    demo,
-    doctor,
+    train,
+    package,
     pipeline,
     pareto,
     select,
+    demo,
+    doctor,
 ):
     cli.add_command(_command)

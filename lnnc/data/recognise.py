@@ -14,7 +14,7 @@ SUFFIXES = (".mat", ".csv", ".tsv", ".txt", ".npz", ".npy")  # in a folder; a fi
 _HEAD = 4096
 _FOREIGN = (  # first bytes, what it is, what to do
     (b"MATLAB 5.0 MAT-file", "a .mat file of version 5 to 7 (the one scipy reads), expected version 7.3",
-     "in MATLAB: load it and save('name.mat', 'batch', '-v7.3'); or get the original batch files: lnnc data where"),
+     "get the original batch files (lnnc data where); of other data, save the capacities as CSV or .npz"),
     (b"MATLAB 7.3 MAT-file", "a .mat file of version 7.3 whose HDF5 part is missing: truncated or damaged",
      "get the file again"),
     (b"\x80", "a Python pickle, which is never loaded because loading it runs code",

@@ -23,8 +23,8 @@ KEEP_MAX = 2**31 - 1
 
 
 def _fit_cubic(args: Args, rng: np.random.Generator) -> Args:
-    half, length = 2**31 - 1, max(2, args["length"])
-    return {**args, "length": length, "start": -half, "step": 2 * half // (length - 1)}
+    half = 2**31 - 1
+    return {**args, "start": -half, "step": 2 * half // max(1, args["length"] - 1)}
 
 
 def _check_cubic(args: Args, ranges: Ranges) -> str:

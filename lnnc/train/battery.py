@@ -5,39 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 
 from lnnc.data import baselines as naive
 from lnnc.data.linear import cross_fit
 from lnnc.data.splits import Folds
-from lnnc.data.windows import TRAIN_STRIDE, WINDOW, Batch, window_batch
+from lnnc.data.windows import Batch
 from lnnc.errors import LnncError
 from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.ir.graph import Array
 from lnnc.pipeline import run_model
 from lnnc.quantize.context import Options
+from lnnc.train.distill import ALONE
 from lnnc.train.evaluate import batch_of
-from lnnc.train.inputs import INPUTS
-from lnnc.train.loop import Loss, fit
-from lnnc.train.material import WINDOW_STEPS, Drawn, Lives, Samples, WholeLives, in_phases, step_samples, window_samples
-from lnnc.train.models import Network, networks
 from lnnc.train.package import student_checkpoint
-from lnnc.train.problem import Lesson, Spec, Trained, Weights
-from lnnc.train.prune import prune
-from lnnc.train.restore import restore
-from lnnc.train.rivals import AGE, student_ops
-from lnnc.train.sequence_networks import cell_neurons
-from lnnc.train.signal import BLOCK
-from lnnc.train.student import RECURRENT
-from lnnc.train.taught import TaughtDrawn, TaughtLives, coefficients_of
-
-PHASES = 10  # ways of cutting a life into blocks that are trained on
-KEPT, KEPT_CYCLES = 8, 600  # lives that a checkpoint carries to calibrate on
-SHOWN = 60  # windows of each life that a windowed checkpoint is calibrated on, at most
+from lnnc.train.problem import Lesson, Spec, Trained
+from lnnc.train.soh import Recipe, train_groups
+from lnnc.train.student import RECURRENT, Student
+from lnnc.train.student_pruning import prune_student, widths
+from lnnc.train.taught import distill_students
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,141 +52,85 @@ class BatteryProblem:
         parts = [list(self.about), self.split.groups, self.mode, self.gate]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
+    @property
+    def groups(self) -> list[tuple[str, ...]]:
+        """The cells that each model of a set may learn from."""
+        return [*(self.split.train(fold) for fold in range(len(self.split))), self.split.names]
+
     def scale(self) -> Array:
         return np.ones(1)
 
     # ---------------------------------------------------------------- training
 
     def train(self, spec: Spec, lesson: Lesson) -> Trained:
-        network = self._networks(spec, lesson.schedule.seed)
-        if lesson.start is not None:
-            restore(network, lesson.start.weights)
-        about = {
-            "problem": self.digest,
-            "spec": spec.name,
-            "teacher": _names(lesson),
-            "lesson": str(lesson.distillation),
-        }
-        losses = fit(
-            network, self._loss(spec, lesson), lesson.schedule, checkpoint=lesson.file, label=lesson.label,
-            show=lesson.show, about=about,
+        recipe = Recipe(
+            spec.kind, spec.units, self.mode, self.gate, schedule=lesson.schedule, **spec.more
         )  # fmt: skip
+        if lesson.teacher or lesson.start:
+            weights = [student.arrays for student in self._taught(recipe, lesson)]
+        else:
+            network, _ = train_groups(
+                self.series, self.groups, recipe, checkpoint=lesson.file, label=lesson.label, show=lesson.show,
+                about={"problem": self.digest},
+            )  # fmt: skip
+            weights = [network.arrays(member) for member in range(len(self.groups))]
         spent = lesson.start.steps if lesson.start else 0
-        weights = tuple(self._weights(network, spec, i) for i in range(len(self.split) + 1))
-        return Trained(spec, weights, spent + lesson.schedule.steps, losses / (100 * len(weights)))
+        return Trained(spec, tuple(weights), spent + lesson.schedule.steps)
 
-    def _networks(self, spec: Spec, seed: int) -> Network:
-        return networks(spec.kind, INPUTS[_sees(spec)].size, spec.units, len(self.split) + 1, seed)
+    def _taught(self, recipe: Recipe, lesson: Lesson) -> Sequence[Student]:
+        """Students of their group's teachers. Those that only go on are their own, and do not listen to themselves."""
+        members = range(len(self.groups))
+        start = [self.student(lesson.start, i) for i in members] if lesson.start else []
+        teachers = [[self.student(teacher, i) for teacher in lesson.teacher] or [start[i]] for i in members]
+        how = lesson.distillation if lesson.teacher else replace(ALONE, truth=lesson.distillation.truth)
+        return distill_students(
+            self.series, self.groups, recipe, teachers, how, start=start, digest=self.digest, checkpoint=lesson.file,
+            label=lesson.label, show=lesson.show,
+        )  # fmt: skip
 
-    def _weights(self, network: Network, spec: Spec, member: int) -> Weights:
-        """A window does not tell the age: those weights are never trained, and said to be zero."""
-        found = network.arrays(member)
-        if self.mode == "window" and spec.kind == "gated":
-            for key in ("gate.weight", "candidate.weight"):
-                found[key] = found[key].copy()
-                found[key][:, AGE] = 0.0
-        return found
-
-    def _loss(self, spec: Spec, lesson: Lesson) -> Loss:
-        groups = [self.split.train(fold) for fold in range(len(self.split))] + [self.split.names]
-        train = np.array([[name in set(group) for name in self.series] for group in groups])
-        whole, batch = self.mode == "stream" and spec.kind in RECURRENT, lesson.schedule.batch
-        if whole:
-            phases = self._phases(_sees(spec))
-            if not lesson.teacher:
-                return WholeLives(phases, train)
-            taught = self._taught_phases(lesson.teacher)
-            return TaughtLives(phases, train, taught, lesson.distillation, lesson.schedule.steps)
-        samples = self._samples(spec)
-        if not lesson.teacher:
-            return Drawn(samples, train, batch)
-        said = self._taught_samples(lesson.teacher)
-        return TaughtDrawn(samples, train, batch, said, lesson.distillation, lesson.schedule.steps)
-
-    def _phases(self, sees: str) -> list[Lives]:
-        return in_phases(list(self.series.values()), sees, PHASES)
-
-    def _samples(self, spec: Spec) -> Samples:
-        """Separate samples: windows, or the steps of lives for a network without a state."""
-        if self.mode == "stream":
-            return step_samples(self._phases(_sees(spec)))
-        steps = WINDOW_STEPS if spec.kind in RECURRENT else 1
-        samples = window_samples(window_batch(self.series, stride=TRAIN_STRIDE), _sees(spec), steps)
-        if spec.kind in RECURRENT:
-            samples.features[..., AGE] = 0.0
-        return samples
-
-    def _taught_phases(self, teachers: Sequence[Trained]) -> list[torch.Tensor]:
-        """The teachers' mean coefficients for each phase; rows stand in the same order whatever they see."""
-        nets, seen = self._restored(teachers), [self._phases(_sees(t.spec)) for t in teachers]
-        return [
-            coefficients_of(nets, [phases[i].features for phases in seen], seen[0][i].counts) for i in range(PHASES)
-        ]
-
-    def _taught_samples(self, teachers: Sequence[Trained]) -> torch.Tensor:
-        if self.mode == "stream":
-            return torch.cat(self._taught_phases(teachers), dim=1)
-        parts = []
-        for teacher, net in zip(teachers, self._restored(teachers), strict=True):
-            features = self._samples(teacher.spec).features  # (samples, steps, inputs)
-            count, steps, _ = features.shape
-            packed = features.transpose(0, 1).reshape(steps * count, -1)
-            parts.append(coefficients_of([net], [packed], (count,) * steps)[:, -count:])
-        return torch.stack(parts).mean(dim=0)
-
-    def _restored(self, teachers: Sequence[Trained]) -> list[Network]:
-        found = []
-        for teacher in teachers:
-            network = self._networks(teacher.spec, 0)
-            restore(network, teacher.weights)
-            found.append(network)
-        return found
+    def student(self, trained: Trained, member: int) -> Student:
+        """One model of a set as `lnnc train` would have saved it."""
+        spec = trained.spec
+        recipe = Recipe(spec.kind, spec.units, self.mode, self.gate, **spec.more)
+        told = (*self.about, ("steps", str(trained.steps)), ("cells", str(len(self.groups[member]))))
+        return Student(
+            spec.kind, self.mode, self.gate, recipe.sees, recipe.skip, trained.weights[member], told, recipe.hop
+        )
 
     def prune(self, trained: Trained, fraction: float) -> Trained:
         if trained.spec.kind not in RECURRENT:
             raise LnncError(f"neurons of '{trained.spec.kind}' are not pruned", "pruning", "prune a cell")
-        cut = [prune(w, [cell_neurons(trained.spec.kind, w)], fraction).tensors for w in trained.weights]
-        units = (int(cut[0]["head.weight"].shape[1]),)
-        return Trained(Spec(trained.spec.kind, units, trained.spec.more), tuple(cut), trained.steps, trained.losses)
+        cut = [prune_student(self.student(trained, member), fraction) for member in range(len(trained.weights))]
+        spec = replace(trained.spec, units=widths(cut[0]))
+        return Trained(spec, tuple(student.arrays for student in cut), trained.steps)
 
     # ---------------------------------------------------------------- compiled
 
     def checkpoint(self, trained: Trained, member: int) -> Checkpoint:
-        group = self.split.train(member) if member < len(self.split) else self.split.names
-        ops = student_ops(trained.spec.kind, trained.weights[member], self.mode, self.gate)
-        provenance: dict[str, str | float] = {
-            **dict(self.about), "student": trained.spec.name, "steps": trained.steps, "cells": len(group),
-        }  # fmt: skip
-        return student_checkpoint(ops, self._calibration(group), trained.spec.name, provenance)
+        lives = [self.series[name] for name in self.groups[member]]
+        return student_checkpoint(self.student(trained, member), lives, trained.spec.name)
 
-    def _calibration(self, group: Sequence[str]) -> Array:
-        """Beginnings of some lives, (n, T, 1); or windows of them, (n, 1, 100)."""
-        chosen = [self.series[name] for name in group if len(self.series[name]) >= WINDOW][
-            :: max(1, len(group) // KEPT)
-        ]
-        lives = chosen[:KEPT]
-        if self.mode == "stream":
-            length = min(*map(len, lives), KEPT_CYCLES) // BLOCK * BLOCK
-            return np.stack([life[:length] for life in lives])[..., None]
-        starts = [np.linspace(0, len(life) - WINDOW, SHOWN).astype(int) for life in lives]
-        return np.stack([life[s : s + WINDOW] for life, own in zip(lives, starts, strict=True) for s in own])[:, None]
-
-    def forecasts(
-        self, checkpoint: Checkpoint, names: Sequence[str], options: Options, engine: str
-    ) -> dict[str, Array]:
-        batch, rows = self._batch, {name: self._rows[name] for name in names if name in self._rows}
+    def forecasts(self, checkpoint: Checkpoint, names: Sequence[str], options: Options, engine: str) -> dict[str, Array]:
+        rows = {name: self._rows[name] for name in names if name in self._rows}
         if not rows:
             return {}
-        if self.mode == "window":
-            index = np.concatenate(list(rows.values()))
-            said = run_model(checkpoint, batch.inputs[index][:, None], engine, options=options)[:, 0]
-            parts = np.split(said, np.cumsum([len(r) for r in rows.values()])[:-1])
-            return {name: part[..., None] for name, part in zip(rows, parts, strict=True)}
-        lives = [self.series[name] for name in rows]
-        longest = max(batch.origin[r].max() for r in rows.values())  # what comes after the last origin says nothing
-        padded = np.stack([np.pad(life[:longest], (0, max(0, longest - len(life))), "edge") for life in lives])
+        said = (self._on_windows if self.mode == "window" else self._on_lives)(checkpoint, rows, options, engine)
+        return {name: values[..., None] for name, values in zip(rows, said, strict=True)}
+
+    def _on_windows(self, checkpoint: Checkpoint, rows: Rows, options: Options, engine: str) -> list[Array]:
+        """Each window after a reset, whole or value by value."""
+        inputs = self._batch.inputs[np.concatenate(list(rows.values()))]
+        steps = inputs[:, :, None] if checkpoint.inputs[0].size == 1 else inputs[:, None]
+        said = run_model(checkpoint, steps, engine, options=options)[:, -1]
+        return np.split(said, np.cumsum([len(own) for own in rows.values()])[:-1])
+
+    def _on_lives(self, checkpoint: Checkpoint, rows: Rows, options: Options, engine: str) -> list[Array]:
+        """Each life from its first cycle to its last origin; what comes after says nothing of it."""
+        ends = [int(self._batch.origin[own[-1]]) for own in rows.values()]
+        lives = [self.series[name][:end] for name, end in zip(rows, ends, strict=True)]
+        padded = np.stack([np.pad(life, (0, max(ends) - len(life)), "edge") for life in lives])
         said = run_model(checkpoint, padded[..., None], engine, options=options)
-        return {name: row[batch.origin[r] - 1][..., None] for row, (name, r) in zip(said, rows.items(), strict=True)}
+        return [row[self._batch.origin[own] - 1] for row, own in zip(said, rows.values(), strict=True)]
 
     # ---------------------------------------------------------------- truth and rivals
 
@@ -206,8 +139,8 @@ class BatteryProblem:
         return batch_of(self.series, self.mode)
 
     @cached_property
-    def _rows(self) -> dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]]:
-        """Rows of the batch of each cell that has any."""
+    def _rows(self) -> Rows:
+        """Rows of the batch of each cell that has any, in the order of their origins."""
         cells = self._batch.cell
         return {self._batch.names[i]: np.flatnonzero(cells == i) for i in np.unique(cells).tolist()}
 
@@ -223,14 +156,7 @@ class BatteryProblem:
 
     def baselines(self) -> dict[str, dict[str, Array]]:
         found = naive.forecasts(self._batch, cross_fit(self.series, self.split))
-        return {
-            label: {name: said[rows][..., None] for name, rows in self._rows.items()} for label, said in found.items()
-        }
+        return {label: {name: said[rows][..., None] for name, rows in self._rows.items()} for label, said in found.items()}
 
 
-def _sees(spec: Spec) -> str:
-    return "features" if spec.kind in RECURRENT else "means"
-
-
-def _names(lesson: Lesson) -> str:
-    return ", ".join(teacher.spec.name for teacher in lesson.teacher) or "none"
+Rows = dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]]

@@ -109,12 +109,16 @@ class Examples:
         ))  # fmt: skip
 
 
-def distance(kind: str, one: Tensor, other: Tensor, weight: Tensor | None = None) -> Tensor:
-    """The mean "mse", "l1" or "cosine" distance of forecasts (N, ..., horizon); a weight (N, ...) for each."""
+def distances(kind: str, one: Tensor, other: Tensor) -> Tensor:
+    """The "mse", "l1" or "cosine" distance of each pair of forecasts (..., horizon): (...)."""
     if kind == "cosine":
-        each = 1.0 - functional.cosine_similarity(one, other, dim=-1)
-    else:
-        each = ((one - other).abs() if kind == "l1" else (one - other).square()).mean(dim=-1)
+        return 1.0 - functional.cosine_similarity(one, other, dim=-1)
+    return ((one - other).abs() if kind == "l1" else (one - other).square()).mean(dim=-1)
+
+
+def distance(kind: str, one: Tensor, other: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The mean of `distances`; a weight (...) for each pair."""
+    each = distances(kind, one, other)
     return each.mean() if weight is None else (each * weight).sum() / weight.sum().clamp_min(1e-12)
 
 

@@ -89,7 +89,8 @@ def _of_rows(student: Student, series: Mapping[str, Array], batch: Batch, rows: 
 def _observed(student: Student, series: Mapping[str, Array], batch: Batch, rows: Ints) -> tuple[Signal, Ints, Ints]:
     """The signal of these rows, and which life and which step of it each is."""
     if student.mode == "window":
-        return observe(list(batch.inputs[rows])), np.arange(len(rows), dtype=np.int64), np.full(len(rows), -1, np.int64)
+        signal = observe(list(batch.inputs[rows]), student.whole)
+        return signal, np.arange(len(rows), dtype=np.int64), np.full(len(rows), -1, np.int64)
     cells, life = np.unique(batch.cell[rows], return_inverse=True)
     signal = observe([series[batch.names[cell]] for cell in cells])
     return signal, life.astype(np.int64), batch.origin[rows] // BLOCK - 1

@@ -24,8 +24,7 @@ from lnnc.train.distill import Examples, distill, teach
 from lnnc.train.models import Network
 from lnnc.train.problem import Lesson, Spec, Trained
 from lnnc.train.prune import prune
-from lnnc.train.restore import restore
-from lnnc.train.sequence_networks import CELLS, FEEDFORWARD, cell_neurons, sequence_networks, sequence_ops
+from lnnc.train.sequence_networks import CELLS, FEEDFORWARD, cell_neurons, restore, sequence_networks, sequence_ops
 from lnnc.train.sequences import Columns, Scaling, Task, baselines, columns_of, scalings, wanted_at
 
 KEPT, KEPT_SAMPLES = 8, 400  # streams that a checkpoint carries to calibrate on
@@ -72,13 +71,13 @@ class SequenceProblem:
         network = self._networks(spec, lesson.schedule.seed)
         if lesson.start is not None:
             restore(network, lesson.start.weights)
-        losses = distill(
+        distill(
             network, self._examples(spec, lesson), lesson.distillation, lesson.schedule, forward=_forward,
             checkpoint=lesson.file, label=lesson.label, show=lesson.show, about={"problem": self.digest},
         )  # fmt: skip
         spent = lesson.start.steps if lesson.start else 0
         members = range(len(self.split) + 1)
-        return Trained(spec, tuple(network.arrays(i) for i in members), spent + lesson.schedule.steps, losses)
+        return Trained(spec, tuple(network.arrays(i) for i in members), spent + lesson.schedule.steps)
 
     def _networks(self, spec: Spec, seed: int) -> Network:
         width = len(self.task.inputs) * (self.task.window if spec.kind in FEEDFORWARD else 1)
@@ -152,7 +151,7 @@ class SequenceProblem:
             raise LnncError(f"neurons of '{trained.spec.kind}' are not pruned", "pruning", "prune a cell")
         cut = [prune(w, [cell_neurons(trained.spec.kind, w)], fraction).tensors for w in trained.weights]
         units = (int(cut[0]["head.weight"].shape[1]),)
-        return Trained(Spec(trained.spec.kind, units, trained.spec.more), tuple(cut), trained.steps, trained.losses)
+        return Trained(Spec(trained.spec.kind, units, trained.spec.more), tuple(cut), trained.steps)
 
     # ---------------------------------------------------------------- compiled
 

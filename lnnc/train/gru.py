@@ -19,7 +19,7 @@ class Gru(Network):
     """
 
     def __init__(self, inputs: int, units: int, models: int, generator: torch.Generator) -> None:
-        super().__init__(models, units, generator)
+        super().__init__(models, inputs, units, False, generator)
         bound = 1.0 / math.sqrt(units)
         for name, size in (("seen", inputs), ("held", units)):
             uniform = torch.rand(models, 3 * units, size, generator=generator)

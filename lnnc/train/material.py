@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from lnnc.data.windows import WINDOW, Batch
 from lnnc.errors import LnncError
 from lnnc.ir.graph import Array
-from lnnc.train.inputs import INPUTS
+from lnnc.train.inputs import INPUTS, every
 from lnnc.train.signal import BASIS, BLOCK, COEFFICIENTS, HORIZON, UNIT, forecast, observe, residuals
 
 SPARSE = 5  # every fifth cycle of the horizon
-WINDOW_STEPS = WINDOW // BLOCK
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,15 +83,37 @@ def _every_fifth(generator: torch.Generator) -> slice:
 _BASIS = _single(BASIS)
 
 
+class Scaling:
+    """Augmentation: what bends more or less than the lives that are there bends on in proportion.
+
+    Deviations are multiplied by a factor exp(spread * normal), the forecast is divided by it before it is scored, so
+    that every sample keeps its weight. On held-out cells this is worth more than twice the parameters.
+    """
+
+    def __init__(self, inputs: str, spread: float) -> None:
+        self.spread = spread
+        self.proportional = torch.tensor(INPUTS[inputs].proportional)
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count,) factors."""
+        if not self.spread:
+            return torch.ones(count)
+        return torch.exp(self.spread * torch.randn(count, generator=generator))
+
+    def of(self, features: Tensor, factor: Tensor) -> Tensor:
+        return torch.where(self.proportional, features * factor, features)
+
+
 class WholeLives:
     """Loss of networks with a state: all lives from their first cycle, full back-propagation.
 
     Each step of the training takes one of the phases (`in_phases`).
     """
 
-    def __init__(self, phases: Sequence[Lives], train: Array) -> None:
+    def __init__(self, phases: Sequence[Lives], train: Array, scaling: Scaling) -> None:
         """train: (F, N), which life each network may learn from."""
-        self.phases = phases
+        self.phases, self.scaling = phases, scaling
+        self.cells = train.shape[1]
         chosen = torch.from_numpy(train.astype(np.float32))
         weights = [_some(chosen[:, phase.life]) for phase in self.phases]
         self.weights = [w / w.sum(1, keepdim=True) for w in weights]  # (F, rows)
@@ -100,8 +121,9 @@ class WholeLives:
     def __call__(self, model: nn.Module, step: int, generator: torch.Generator) -> Tensor:
         pick = int(torch.randint(len(self.phases), (1,), generator=generator))
         lives, part = self.phases[pick], _every_fifth(generator)
-        q = model(lives.features[None], lives.counts)
-        errors = torch.abs(q @ _BASIS[part].T - lives.residual[:, part]).mean(-1)
+        factor = self.scaling.draw(self.cells, generator)[lives.life][:, None]
+        q = model(self.scaling.of(lives.features, factor)[None], lives.counts)
+        errors = torch.abs(q / factor @ _BASIS[part].T - lives.residual[:, part]).mean(-1)
         return (self.weights[pick] * errors).sum()
 
 
@@ -114,17 +136,19 @@ class Samples:
     life: Tensor
 
 
-def window_samples(batch: Batch, inputs: str, steps: int) -> Samples:
-    """The last `steps` steps of every window: ten for a network with a state, one for one without.
+def window_samples(batch: Batch, inputs: str, hop: int, whole: bool) -> Samples:
+    """The steps of every window, `hop` cycles apart; one alone, of all 100, for a network without a state.
+
+    whole: as `signal.observe`.
 
     Raises:
         LnncError: windows or horizons that are not 100 values long.
     """
     if batch.inputs.shape[1:] != (WINDOW,) or batch.targets.shape[1:] != (HORIZON,):
         raise LnncError(f"windows of {WINDOW} values and horizons of {HORIZON} are needed", "training")
-    signal = observe(list(batch.inputs))
+    signal = observe(list(batch.inputs), whole)
     line = forecast(signal, np.zeros(COEFFICIENTS))[:, -1]
-    features = INPUTS[inputs].see(signal)[:, -steps:]
+    features = every(INPUTS[inputs].see(signal), hop)
     return Samples(_single(features), _single((batch.targets - line) / UNIT), torch.from_numpy(batch.cell))
 
 
@@ -141,8 +165,9 @@ class Drawn:
     networks without a state.
     """
 
-    def __init__(self, samples: Samples, train: Array, batch: int) -> None:
+    def __init__(self, samples: Samples, train: Array, batch: int, scaling: Scaling) -> None:
         """train: (F, N), which life each network may learn from."""
+        self.scaling = scaling
         self.features, self.residual, self.batch = samples.features, samples.residual, batch
         allowed = _some(torch.from_numpy(train)[:, samples.life])  # (F, samples)
         self.rows = [torch.nonzero(mask)[:, 0] for mask in allowed]
@@ -150,7 +175,9 @@ class Drawn:
     def __call__(self, model: nn.Module, step: int, generator: torch.Generator) -> Tensor:
         drawn = [rows[torch.randint(len(rows), (self.batch,), generator=generator)] for rows in self.rows]
         index, part = torch.stack(drawn), _every_fifth(generator)
-        features = self.features[index].transpose(1, 2)  # (F, steps, batch, inputs): packed step by step
+        factor = self.scaling.draw(index.numel(), generator).reshape(*index.shape, 1)
+        features = self.scaling.of(self.features[index], factor[..., None])
+        features = features.transpose(1, 2)  # (F, steps, batch, inputs): packed step by step
         q = model(features.flatten(1, 2), (self.batch,) * features.shape[1])[:, -self.batch :]
-        errors = torch.abs(q @ _BASIS[part].T - self.residual[index][..., part])
+        errors = torch.abs(q / factor @ _BASIS[part].T - self.residual[index][..., part])
         return errors.mean((1, 2)).sum()

@@ -24,32 +24,39 @@ SLOWEST, FASTEST = -2.5, 1.0  # biases of the gates at the start: time constants
 _LTC_LOW, _LTC_HIGH = 1e-3, 1.0  # conductances at the start, as in ncps
 
 
-def networks(kind: str, inputs: int, units: Sequence[int], models: int, seed: int) -> Network:
+def networks(kind: str, inputs: int, units: Sequence[int], skip: bool, models: int, seed: int) -> Network:
     """F untrained networks; the seed and F decide every weight.
 
     units: of the hidden layers; exactly one for a cell, none for "linear".
+    skip: whether the head reads the features too.
 
     Raises:
         LnncError: an unknown kind, or a number of layers that it cannot have.
     """
     if kind not in KINDS:
         raise LnncError(f"unknown kind of network '{kind}'", "model", f"choose one of {', '.join(KINDS)}")
-    fits = {"linear": len(units) == 0, "mlp": len(units) > 0}.get(kind, len(units) == 1)
+    fits = {"linear": len(units) == 0 and not skip, "mlp": len(units) > 0}.get(kind, len(units) == 1)
     if not fits or min(units, default=1) < 1:
-        raise LnncError(f"'{kind}' cannot have hidden layers of {list(units)}", "model", "a cell has one, linear none")
+        raise LnncError(
+            f"'{kind}' cannot have hidden layers of {list(units)}", "model", "a cell has one, linear none and no skip"
+        )
     generator = torch.Generator().manual_seed(seed)
     if kind in HEADS:
-        return Recurrent(kind, inputs, units[0], models, generator)
+        return Recurrent(kind, inputs, units[0], skip, models, generator)
     if kind == "ltc":
-        return Ltc(inputs, units[0], models, generator)
-    return Feedforward(inputs, units, models, generator)
+        return Ltc(inputs, units[0], skip, models, generator)
+    return Feedforward(inputs, units, skip, models, generator)
 
 
 class Network(nn.Module):
-    """What they share: a linear head that starts near zero, so that training starts at the anchor line."""
+    """What they share: a linear head that starts near zero, so that training starts at the anchor line.
 
-    def __init__(self, models: int, hidden: int, generator: torch.Generator) -> None:
+    skip: the head reads (features, hidden values), not the hidden values alone.
+    """
+
+    def __init__(self, models: int, inputs: int, hidden: int, skip: bool, generator: torch.Generator) -> None:
         super().__init__()
+        self.skip = nn.Parameter(torch.zeros(models, inputs, COEFFICIENTS)) if skip else None
         self.head = nn.Parameter(0.01 * torch.randn(models, hidden, COEFFICIENTS, generator=generator))
         self.head_bias = nn.Parameter(torch.zeros(models, 1, COEFFICIENTS))
 
@@ -59,12 +66,14 @@ class Network(nn.Module):
 
     def forward(self, features: Tensor, counts: Sequence[int]) -> Tensor:
         """(F or 1, rows, inputs) -> (F, rows, 4), not yet clipped."""
-        return torch.baddbmm(self.head_bias, self.hidden(features, counts), self.head)
+        q = torch.baddbmm(self.head_bias, self.hidden(features, counts), self.head)
+        return q if self.skip is None else q + features @ self.skip
 
     def arrays(self, model: int) -> dict[str, Array]:
         """The weights of one of the F networks, float64, a layer's as (out, in)."""
         found = {name: value[model].detach().double().numpy() for name, value in self.own(model).items()}
-        return found | {"head.weight": _double(self.head[model].T), "head.bias": _double(self.head_bias[model, 0])}
+        head = self.head if self.skip is None else torch.cat([self.skip, self.head], 1)
+        return found | {"head.weight": _double(head[model].T), "head.bias": _double(self.head_bias[model, 0])}
 
     def own(self, model: int) -> dict[str, Tensor]:
         """What `arrays` holds beside the head, with F in front."""
@@ -90,8 +99,8 @@ class Recurrent(Network):
     neuron with memory.
     """
 
-    def __init__(self, kind: str, inputs: int, units: int, models: int, generator: torch.Generator) -> None:
-        super().__init__(models, units, generator)
+    def __init__(self, kind: str, inputs: int, units: int, skip: bool, models: int, generator: torch.Generator) -> None:
+        super().__init__(models, inputs, units, skip, generator)
         self.heads, self.units = HEADS[kind], units
         self.cell, columns, bound = CELLS[kind], len(HEADS[kind]) * units, 1.0 / math.sqrt(inputs + units)
         self.kind = kind
@@ -136,8 +145,8 @@ class Ltc(Network):
 
     POSITIVE = ("gleak", "cm", "w", "sensory_w")
 
-    def __init__(self, inputs: int, units: int, models: int, generator: torch.Generator) -> None:
-        super().__init__(models, units, generator)
+    def __init__(self, inputs: int, units: int, skip: bool, models: int, generator: torch.Generator) -> None:
+        super().__init__(models, inputs, units, skip, generator)
         for prefix, pre in (("sensory_", inputs), ("", units)):
             shape = (models, pre, units)
             uniform = torch.rand(*shape, generator=generator)
@@ -155,7 +164,7 @@ class Ltc(Network):
 
     def named(self) -> dict[str, Tensor]:
         """The parameters as the equations have them, F in front."""
-        given = {name: p for name, p in self.named_parameters() if not name.startswith("head")}
+        given = {name: p for name, p in self.named_parameters() if name not in ("head", "head_bias", "skip")}
         return {name: nn.functional.softplus(p) if name in self.POSITIVE else p for name, p in given.items()}
 
     def hidden(self, features: Tensor, counts: Sequence[int]) -> Tensor:
@@ -191,9 +200,9 @@ def _conduct(p: dict[str, Tensor], prefix: str, x: Tensor) -> tuple[Tensor, Tens
 class Feedforward(Network):
     """Rivals without memory of their own: y = head relu(layers.n ... relu(layers.0 x)); "linear" is the head alone."""
 
-    def __init__(self, inputs: int, units: Sequence[int], models: int, generator: torch.Generator) -> None:
+    def __init__(self, inputs: int, units: Sequence[int], skip: bool, models: int, generator: torch.Generator) -> None:
         sizes = [inputs, *units]
-        super().__init__(models, sizes[-1], generator)
+        super().__init__(models, inputs, sizes[-1], skip, generator)
         pairs = list(pairwise(sizes))
         bounds = [1.0 / math.sqrt(size) for size, _ in pairs]
         self.weights = nn.ParameterList(

@@ -13,8 +13,6 @@ from lnnc.frontend.checkpoint import Architecture, Layer
 from lnnc.ir.graph import Array
 from lnnc.train.prune import Neurons, Slot
 
-_GATED = ("gate.weight", "gate.bias", "candidate.weight", "candidate.bias", "head.weight", "head.bias")
-
 
 @dataclass
 class _Row:
@@ -81,17 +79,26 @@ def _walk(row: _Row, layers: Sequence[Layer]) -> None:
 def gated_neurons(tensors: Mapping[str, Array]) -> tuple[Neurons, ...]:
     """The state of a gated cell: g = sigmoid(gate [f; h]), c = tanh(candidate [f; h]), h <- h + g (c - h), head h.
 
+    A head that is wider reads [f; h].
+
     Raises:
         LnncError: tensors are missing, or their shapes are not those of such a cell.
     """
-    missing = [key for key in _GATED if key not in tensors]
+    return cell_neurons(tensors, ("gate", "candidate"))
+
+
+def cell_neurons(tensors: Mapping[str, Array], layers: Sequence[str]) -> tuple[Neurons, ...]:
+    """The state of a cell whose layers all read [f; h]. Raises as `gated_neurons`."""
+    keys = [f"{name}.{part}" for name in (*layers, "head") for part in ("weight", "bias")]
+    missing = [key for key in keys if key not in tensors]
     if missing:
-        raise LnncError(f"no gated cell: {', '.join(missing)} missing", "pruning", f"it has {', '.join(_GATED)}")
-    units, width = tensors["gate.weight"].shape
-    if tensors["candidate.weight"].shape != (units, width) or tensors["head.weight"].shape[1] != units or width < units:
-        shapes = ", ".join(f"{key} {tensors[key].shape}" for key in _GATED if key.endswith("weight"))
-        raise LnncError(f"no gated cell: {shapes}", "pruning", "gate and candidate (u, f + u), head (n, u)")
-    cells = ("gate", "candidate")
-    made = tuple(Slot(f"{cell}.{part}", 0) for cell in cells for part in ("weight", "bias"))
-    read = (*(Slot(f"{cell}.weight", 1, width - units) for cell in cells), Slot("head.weight", 1))
-    return (Neurons("state", units, made, read),)
+        raise LnncError(f"no such cell: {', '.join(missing)} missing", "pruning", f"it has {', '.join(keys)}")
+    units, width = tensors[f"{layers[0]}.weight"].shape
+    same = all(tensors[f"{name}.weight"].shape == (units, width) for name in layers)
+    if not same or width < units or tensors["head.weight"].shape[1] not in (units, width):
+        shapes = ", ".join(f"{key} {tensors[key].shape}" for key in keys if key.endswith("weight"))
+        raise LnncError(f"no such cell: {shapes}", "pruning", "layers (u, f + u), head (n, u) or (n, f + u)")
+    made = tuple(Slot(f"{name}.{part}", 0) for name in layers for part in ("weight", "bias"))
+    own = tuple(Slot(f"{name}.weight", 1, width - units) for name in layers)
+    head = Slot("head.weight", 1, tensors["head.weight"].shape[1] - units)
+    return (Neurons("state", units, made, (*own, head)),)

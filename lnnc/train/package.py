@@ -5,32 +5,55 @@ samples -> blocks -> robust means -> line, features -> network -> (trust gate) -
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 
+from lnnc.errors import LnncError
 from lnnc.frontend.checkpoint import Checkpoint, PortSpec
 from lnnc.frontend.network import SCALED, Network, network_checkpoint
 from lnnc.ir.graph import Array, Concat, Gather, Linear, Op
-from lnnc.ir.series import Clamp, Collect, Count, Gated, History, Polynomial, Robust, Slide, Spread, Trust
+from lnnc.ir.series import Clamp, Collect, Count, History, Polynomial, Robust, Slide, Spread, Trust
 from lnnc.train import formulation as f
+from lnnc.train.package_cells import cell_ops, gated_op, layer_ops
+from lnnc.train.student import Student
 
 PORT_RANGE = (0.0, 1.5)
+LIVES, LENGTH = 48, 1000  # calibration: so many series, of at most so many samples
 # The gate: bias towards the network, memory of the scores, and how sharply they decide
 PRIOR, KEEP, FLOOR, MOST, RATE = 1.5, 0.9, 0.05, 16.0, 0.4
 REACH = 8  # means that the features of a step are made of: six, and two of no weight, since layers multiply fours
+FIXED = ("features", "deviations", "rivals", "anchor", "level", "forecast", "network")  # layers of 16-bit weights
 
 
-def streaming_ops(weights: Mapping[str, Array], gate: bool) -> tuple[Op, ...]:
-    """One step for each block of samples; the state lives as long as the series does.
+def student_checkpoint(student: Student, lives: Sequence[Array], where: str, name: str = "soh") -> Checkpoint:
+    """A student with everything around it, ready to compile.
+
+    A student of mode "stream", and a cell of mode "window" that remembers, becomes a model that takes one sample a step
+    and forecasts with every `BLOCK`th; a windowed one is reset before each window. "gated" cells and networks without
+    memory of mode "window" become a model that takes the whole window in one step.
 
     Args:
-        weights: "gate.weight" (n, 4 + n), "gate.bias", "candidate.weight", "candidate.bias", "head.weight" (4, n),
-            "head.bias".
-        gate: blend the network with naive forecasts by how well each has done.
+        lives: real series for calibration, each from its first sample on.
+
+    Raises:
+        LnncError: no series is long enough to calibrate on.
     """
-    said = "network"
-    ops: list[Op] = [
+    ops = windowed_ops(student) if student.whole else streaming_ops(student)
+    calibration = _windows(lives, where) if student.whole else _streams(lives, where)
+    size = calibration.shape[-1]
+    return network_checkpoint(
+        Network(ops, "forecast"), where=where, inputs=[PortSpec(name, size, "1", PORT_RANGE)],
+        outputs=[PortSpec(f"{name} forecast", f.HORIZON, "1", PORT_RANGE)], calibration=calibration,
+        provenance=dict(student.provenance), weight_bits={op.src: 16 for op in ops if op.src in FIXED},
+    )  # fmt: skip
+
+
+def streaming_ops(student: Student) -> tuple[Op, ...]:
+    """One step for each block of samples; the state lives as long as the series does."""
+    cell = student.kind not in ("mlp", "linear")
+    seen = {"features": _features, "means": _deviations, "all": _everything}[student.inputs]()
+    ops = (
         Collect("block", SCALED, f.BLOCK, "block"),
         Spread("spread", "block", f.SUB, "spread"),
         History("spreads", "spread", f.MEANS, "spreads"),
@@ -38,74 +61,107 @@ def streaming_ops(weights: Mapping[str, Array], gate: bool) -> tuple[Op, ...]:
         History("means", "mean", f.MEANS, "means"),
         _part("recent", "means", f.MEANS - REACH, REACH),
         _linear("anchor", "recent", f.line(4)[:1, -REACH:]),
-        *_clamped("features", "recent", f.features()[:, -REACH:]),
-        Count("age", SCALED, f.AGE_STEP, f.LIMIT, "age"),
-        Concat("observed", ("features", "age"), "features"),
-        _gated("cell", "observed", weights, 1, memory=True),
-        *_head(weights),
-        _part("slope", "features", 0, 1),
-    ]
-    if gate:
-        ops += [_linear("level", "mean", f.level()), *_clamped("rivals", "means", f.rivals()), _trust()]
-        said = "trust"
-    return (*ops, *_forecast(said))
+        *seen,
+        *(cell_ops(student, "observed") if cell else layer_ops(student, "observed")),
+        *_head(student),
+    )
+    if not student.gate:
+        return (*ops, *_forecast("network"))
+    gate = (_linear("level", "mean", f.level()), *_clamped("rivals", "means", f.rivals()), _trust())
+    return (*ops, *gate, *_forecast("trust"))
 
 
-def windowed_ops(weights: Mapping[str, Array], hop: int = f.BLOCK) -> tuple[Op, ...]:
-    """All in one step that takes a window: the cell, from rest, sees its blocks one by one, `hop` samples apart.
-
-    weights: as `streaming_ops`, with gates over three features: how old a series is, a window does not tell.
-    """
-    rows = f.features()[:, -REACH:]
-    steps = f.WINDOW // hop
-    return (
+def windowed_ops(student: Student) -> tuple[Op, ...]:
+    """All in one step that takes a window: a cell, from rest, sees its blocks one by one."""
+    means = (
         Spread("spreads", SCALED, f.SUB, "spread"),
         Robust("means", SCALED, "spreads", f.SUB, f.CLIP, "means"),
         _linear("anchor", "means", f.line(4)[:1]),
-        Slide("features.free", "means", rows, np.zeros(len(rows)), hop // f.SUB, steps, "features"),
+    )
+    if student.kind != "gated":
+        return (
+            *means,
+            *_window_inputs(student),
+            *layer_ops(student, "observed"),
+            *_head(student),
+            *_forecast("network"),
+        )
+    rows = np.zeros((_width(student), REACH))  # how old a series is, a window does not tell: that row stays 0
+    rows[:3] = f.features()[:, -REACH:]
+    steps = f.WINDOW // student.hop
+    return (
+        *means,
+        Slide("features.free", "means", rows, np.zeros(len(rows)), student.hop // f.SUB, steps, "features"),
         Clamp("features", "features.free", f.LIMIT, "features"),
-        _gated("cell", "features", weights, steps, memory=False),
-        *_head(weights),
+        gated_op(student, "features", steps, memory=False),
+        *([_part("observed", "features", (steps - 1) * len(rows), len(rows))] if student.skip else []),
+        *_head(student),
         _part("slope", "features", (steps - 1) * len(rows), 1),
         *_forecast("network"),
     )
 
 
-def student_checkpoint(
-    ops: tuple[Op, ...], calibration: Array, where: str, provenance: Mapping[str, str | float], name: str = "soh"
-) -> Checkpoint:
-    """The checkpoint of a student's ops.
-
-    Args:
-        calibration: real series, (N, T, 1) for a streaming student, (N, 1, WINDOW) for a windowed one.
-    """
-    size = calibration.shape[-1]
-    bits = dict.fromkeys([op.src for op in ops if isinstance(op, Linear)], 16)
-    return network_checkpoint(
-        Network(ops, "forecast"), where=where, inputs=[PortSpec(name, size, "1", PORT_RANGE)],
-        outputs=[PortSpec(f"{name} forecast", f.HORIZON, "1", PORT_RANGE)], calibration=calibration,
-        provenance=provenance, weight_bits=bits,
-    )  # fmt: skip
+def _width(student: Student) -> int:
+    return int(student.arrays["gate.weight"].shape[1]) - student.units
 
 
-def _linear(out: str, x: str, weight: Array) -> Linear:
-    return Linear(out, x, weight, np.zeros(len(weight)), out)
+def _features() -> tuple[Op, ...]:
+    """`observed`: slope, surprise, bend, age."""
+    return (
+        *_clamped("features", "recent", f.features()[:, -REACH:]),
+        Count("age", SCALED, f.AGE_STEP, f.LIMIT, "age"),
+        Concat("observed", ("features", "age"), "features"),
+        _part("slope", "features", 0, 1),
+    )
 
 
-def _clamped(out: str, x: str, weight: Array, bias: Array | None = None) -> tuple[Op, Op]:
-    bias = np.zeros(len(weight)) if bias is None else bias
-    return Linear(f"{out}.free", x, weight, bias, out), Clamp(out, f"{out}.free", f.LIMIT, out)
+def _deviations() -> tuple[Op, ...]:
+    """`observed`: the means around the anchor line, in units, then its slope."""
+    rows = np.concatenate([_around(), f.features()[:1]])
+    return (*_clamped("observed", "means", rows, "deviations"), _part("slope", "observed", f.MEANS, 1))
 
 
-def _head(weights: Mapping[str, Array]) -> tuple[Op, Op]:
-    return _clamped("network", "cell", weights["head.weight"], weights["head.bias"])
+def _everything() -> tuple[Op, ...]:
+    """`observed`: the means around the anchor line, slope, surprise, bend, age."""
+    return (
+        *_clamped("deviations", "means", np.concatenate([_around(), f.features()])),
+        Count("age", SCALED, f.AGE_STEP, f.LIMIT, "age"),
+        Concat("observed", ("deviations", "age"), "deviations"),
+        _part("slope", "deviations", f.MEANS, 1),
+    )
 
 
-def _gated(out: str, x: str, weights: Mapping[str, Array], steps: int, memory: bool) -> Gated:
-    return Gated(
-        out, x, weights["gate.weight"], weights["gate.bias"], weights["candidate.weight"], weights["candidate.bias"],
-        steps, memory, out,
-    )  # fmt: skip
+def _window_inputs(student: Student) -> tuple[Op, ...]:
+    """As the stream's; how old a series is, a window does not tell: that row stays 0."""
+    if student.inputs == "means":
+        return _deviations()
+    rows = {"features": f.features(), "all": np.concatenate([_around(), f.features()])}[student.inputs]
+    rows = np.concatenate([rows, np.zeros((1, f.MEANS))])
+    slope = len(rows) - 4
+    return (*_clamped("observed", "means", rows, "deviations"), _part("slope", "observed", slope, 1))
+
+
+def _around() -> Array:
+    """(MEANS, MEANS): the means around the anchor line, in units."""
+    return np.asarray((np.eye(f.MEANS) - np.stack([np.ones(f.MEANS), f.CENTRES], axis=1) @ f.line(4)) / f.UNIT)
+
+
+def _linear(out: str, x: str, weight: Array, src: str = "") -> Linear:
+    return Linear(out, x, weight, np.zeros(len(weight)), src or out)
+
+
+def _clamped(out: str, x: str, weight: Array, src: str = "") -> tuple[Op, Op]:
+    return _linear(f"{out}.free", x, weight, src or out), Clamp(out, f"{out}.free", f.LIMIT, src or out)
+
+
+def _head(student: Student) -> tuple[Op, ...]:
+    """Coefficients from the hidden values, and from what the network sees where it skips them."""
+    hidden = {"linear": "observed"}.get(student.kind, "cell")
+    joined: tuple[Op, ...] = ()
+    if student.skip:
+        joined, hidden = (Concat("joined", ("observed", hidden), "network"),), "joined"
+    layer = Linear("network.free", hidden, student.arrays["head.weight"], student.arrays["head.bias"], "network")
+    return (*joined, layer, Clamp("network", "network.free", f.LIMIT, "network"))
 
 
 def _part(out: str, x: str, start: int, n: int) -> Gather:
@@ -124,6 +180,25 @@ def _trust() -> Trust:
 def _forecast(said: str) -> tuple[Op, ...]:
     return (
         Concat("terms", ("slope", said), "forecast"),
-        _linear("powers", "terms", f.monomials()),
+        _linear("powers", "terms", f.monomials(), "forecast"),
         Polynomial("forecast", "powers", "anchor", f.HORIZON, "forecast"),
     )
+
+
+def _streams(lives: Sequence[Array], where: str) -> Array:
+    """(N, T, 1): equally long beginnings, as many and as long as `LIVES` and `LENGTH` allow."""
+    lengths = np.sort([min(len(life), LENGTH) for life in lives])[::-1] if lives else np.zeros(0, int)
+    kept = np.arange(1, len(lengths) + 1) * lengths
+    length = int(lengths[int(np.argmax(kept))]) // f.BLOCK * f.BLOCK if len(kept) else 0
+    if length < f.WINDOW:
+        raise LnncError(f"no series of {f.WINDOW} samples to calibrate on", where, "give longer series")
+    chosen = [life[:length] for life in lives if len(life) >= length][:LIVES]
+    return np.stack(chosen)[:, :, None]
+
+
+def _windows(lives: Sequence[Array], where: str) -> Array:
+    """(N, 1, WINDOW): windows that do not overlap, of all series."""
+    rows = [life[start : start + f.WINDOW] for life in lives for start in range(0, len(life) - f.WINDOW + 1, f.WINDOW)]
+    if not rows:
+        raise LnncError(f"no series of {f.WINDOW} samples to calibrate on", where, "give longer series")
+    return np.stack(rows)[:, None, :]

@@ -49,13 +49,11 @@ class Trained:
     Attributes:
         weights: of each fold's model, then of the one trained on all.
         steps: updates that they have seen in their life.
-        losses: of their last training, (steps,).
     """
 
     spec: Spec
     weights: tuple[Weights, ...]
     steps: int
-    losses: Array
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,7 @@ def save_trained(trained: Trained, path: Path) -> None:
         "format": FORMAT, "kind": trained.spec.kind, "units": trained.spec.units, "more": dict(trained.spec.more),
         "steps": trained.steps, "members": len(trained.weights),
     }  # fmt: skip
-    arrays: dict[str, Any] = {"about": np.array(json.dumps(about, sort_keys=True)), "losses": trained.losses}
+    arrays: dict[str, Any] = {"about": np.array(json.dumps(about, sort_keys=True)), }
     for member, weights in enumerate(trained.weights):
         arrays |= {f"{member}/{name}": array for name, array in weights.items()}
     write_atomically(path, lambda temporary: np.savez(temporary, **arrays))
@@ -165,7 +163,6 @@ def load_trained(path: Path) -> Trained:
         if about["format"] != FORMAT:
             raise ValueError(about["format"])
         weights: list[dict[str, Array]] = [{} for _ in range(about["members"])]
-        losses = arrays.pop("losses")
         for name, array in arrays.items():
             member, _, key = name.partition("/")
             weights[int(member)][key] = array
@@ -173,4 +170,4 @@ def load_trained(path: Path) -> Trained:
         raise LnncError(
             f"it is no set of models ({type(error).__name__})", str(path), "run the pipeline again"
         ) from error
-    return Trained(Spec(about["kind"], tuple(about["units"]), about["more"]), tuple(weights), about["steps"], losses)
+    return Trained(Spec(about["kind"], tuple(about["units"]), about["more"]), tuple(weights), about["steps"])

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from lnnc.frontend.checkpoint import Checkpoint
-from lnnc.ir.graph import Array
-from lnnc.pipeline import plan_model, run_model
+from lnnc.pipeline import plan_model
 from lnnc.quantize.context import Options
 from lnnc.train.dlnet import DLNet, Scaled, Scaler
 from lnnc.train.dlnet_checkpoint import dlnet_checkpoint
 from lnnc.train.reproduce_data import PAST, Material
 from lnnc.train.reproduce_plan import Bench, Record
 from lnnc.train.shelf import Job, Kept
+from lnnc.verify.engines import run_reference
 
 CALIBRATION = 256  # windows of the training set
 
@@ -45,15 +45,13 @@ def float_error(model: DLNet, scaler: Scaler, material: Material) -> float:
 
 def integer_errors(checkpoint: Checkpoint, material: Material) -> dict[str, Any]:
     """The same of the compiled program with int16 and with int8 activations, and the bytes of its tables."""
-    windows = material.segments[:, :PAST]
-    data = windows if checkpoint.architecture.mode == "window" else windows[:, None]
     found: dict[str, Any] = {}
     for width in ("int16", "int8"):
-        forecast = run_model(checkpoint, data, "reference", options=Options(width))
-        truth: Array = material.segments[:, PAST:]
-        found[f"mae {width}"] = float(np.abs(forecast.reshape(truth.shape) - truth).mean())
-    program = plan_model(checkpoint, options=Options("int8")).program
-    return {**found, "tables": sum(table.bytes for table in program.constants)}
+        program = plan_model(checkpoint, options=Options(width)).program
+        forecast = run_reference(program, material.segments[:, None, :PAST])[:, 0]
+        found[f"mae {width}"] = float(np.abs(forecast - material.segments[:, PAST:]).mean())
+        found["tables"] = sum(table.bytes for table in program.constants)
+    return found
 
 
 def record_of(kept: Kept) -> Record:

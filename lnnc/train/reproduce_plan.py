@@ -39,13 +39,13 @@ class Plan:
     recovery_epochs: float = EPOCHS
     batch: int = 64
     teacher_lr: float = 1e-3
-    student_lr: float = 2e-3
+    student_lr: float = 1e-3
     recovery_lr: float = 1e-3
     always: tuple[int, ...] = (4, 16)
     anchored_steps: int = 5000
 
 
-QUICK = Plan((2, 4), ("mse", "cosine"), (10, 90), (0,), 60, 60, 0.5, 64, always=(4,), anchored_steps=300)
+QUICK = Plan((2, 4), ("mse", "cosine"), (50,), (0,), 30, 40, 0.3, 64, always=(4,), anchored_steps=250)
 
 
 @dataclass(frozen=True)

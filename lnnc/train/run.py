@@ -9,16 +9,21 @@ import numpy as np
 from lnnc.ir.evaluate import sigmoid
 from lnnc.ir.graph import Array
 from lnnc.train.gate import gated
-from lnnc.train.inputs import INPUTS
-from lnnc.train.signal import BOUND, Signal, forecast
+from lnnc.train.inputs import INPUTS, every
+from lnnc.train.signal import BLOCK, BOUND, Signal, forecast
 from lnnc.train.student import LTC_UNFOLDS, RECURRENT, Student
 
 
 def coefficients(student: Student, signal: Signal) -> Array:
     """The network's coefficients at every step, each within +-15: (N, K, 4). No gate."""
     x = INPUTS[student.inputs].see(signal)
-    hidden = _states(student, x) if student.kind in RECURRENT else _layers(student, x)
-    return np.asarray(np.clip(_layer(student, "head", hidden), -BOUND, BOUND))
+    stride = student.hop // BLOCK
+    x = np.repeat(every(x, student.hop), stride, 1)  # a step between two others repeats the one that ends it
+    hidden = (
+        np.repeat(_states(student, x[:, ::stride]), stride, 1) if student.kind in RECURRENT else _layers(student, x)
+    )
+    seen = np.concatenate([x, hidden], -1) if student.skip else hidden
+    return np.asarray(np.clip(_layer(student, "head", seen), -BOUND, BOUND))
 
 
 def forecasts(student: Student, signal: Signal) -> Array:

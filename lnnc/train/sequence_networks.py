@@ -18,7 +18,9 @@ from lnnc.ir.series import History
 from lnnc.train.gru import Gru
 from lnnc.train.models import Network, networks
 from lnnc.train.prune import Neurons, Slot
-from lnnc.train.student import HEADS, LTC_UNFOLDS
+from lnnc.train.student import LTC_UNFOLDS, Student
+from lnnc.train.student_pruning import _load as load_weights
+from lnnc.train.student_pruning import student_neurons
 
 CELLS = ("cfc", "leaky", "ltc", "gru")
 FEEDFORWARD = ("mlp", "linear")
@@ -40,7 +42,7 @@ def sequence_networks(kind: str, inputs: int, units: Sequence[int], outputs: int
             raise LnncError(f"'gru' cannot have hidden layers of {list(units)}", "model", "a cell has one")
         made: Network = Gru(inputs, units[0], models, generator)
     else:
-        made = networks(kind, inputs, units, models, seed)
+        made = networks(kind, inputs, units, False, models, seed)
     hidden = made.head.shape[1]
     made.head = nn.Parameter(0.01 * torch.randn(models, hidden, outputs, generator=generator))
     made.head_bias = nn.Parameter(torch.zeros(models, 1, outputs))
@@ -123,23 +125,21 @@ _APPEND: dict[str, Callable[[Net, Weights], None]] = {"cfc": _cfc, "leaky": _lea
 
 def cell_neurons(kind: str, weights: Weights) -> Neurons:
     """The state of a cell: what makes it, what reads it, what goes with it."""
+    if kind != "gru":
+        return student_neurons(Student(kind, "stream", False, "features", False, weights))[0]
     units = int(weights["head.weight"].shape[1])
-    head = Slot("head.weight", 1)
-    if kind in HEADS and kind != "leaky":
-        made = [Slot(f"{name}.{part}", 0) for name in HEADS[kind] for part in ("weight", "bias")]
-        inputs = int(weights[f"{HEADS[kind][0]}.weight"].shape[1]) - units
-        read = [Slot(f"{name}.weight", 1, inputs) for name in HEADS[kind]]
-        return Neurons("state", units, tuple(made), (*read, head))
-    if kind == "leaky":
-        made = [Slot("drive.weight", 0), Slot("drive.bias", 0), Slot("weight", 0)]
-        return Neurons("state", units, tuple(made), (Slot("weight", 1), head), (Slot("alpha", 0), Slot("beta", 0)))
-    if kind == "ltc":
-        names = ("w", "sigma", "mu", "erev")
-        made = [Slot(f"{prefix}{name}", 1) for prefix in ("sensory_", "") for name in names]
-        along = tuple(Slot(name, 0) for name in ("gleak", "vleak", "cm"))
-        return Neurons("state", units, tuple(made), (*(Slot(name, 0) for name in names), head), along)
-    assert kind == "gru", kind
     thirds = (2 * units, units, 0)  # the last first: cutting one moves those behind it
     parts = [f"{name}_{part}" for name in ("seen", "held") for part in ("weight", "bias")]
-    made = [Slot(part, 0, first) for part in parts for first in thirds]
-    return Neurons("state", units, tuple(made), (Slot("held_weight", 1), head))
+    made = tuple(Slot(part, 0, first) for part in parts for first in thirds)
+    return Neurons("state", units, made, (Slot("held_weight", 1), Slot("head.weight", 1)))
+
+
+def restore(network: Network, arrays: Sequence[Weights]) -> None:
+    """Give each of the F networks the weights that `arrays` lists: the inverse of `Network.arrays`."""
+    with torch.no_grad():
+        for index, weights in enumerate(arrays):
+            tensors = {name: torch.as_tensor(array) for name, array in weights.items()}
+            load_weights(network, index, tensors)
+            if isinstance(network, Gru):
+                for name, parameter in network.own_parameters().items():
+                    parameter[index] = tensors[name]

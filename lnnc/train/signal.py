@@ -76,18 +76,22 @@ class Signal:
         return np.asarray((self.means - line) / UNIT)
 
 
-def observe(lives: Sequence[Array]) -> Signal:
+def observe(lives: Sequence[Array], whole: bool = False) -> Signal:
     """Lives of raw values, one per cycle from the first on, as what each of their steps knows.
 
-    A window is a life of 100 values: its last step is the one that forecasts.
+    A window is a life of 100 values: its last step is the one that forecasts. Taken `whole`, as by a student that sees
+    all of a window at once, it is clipped by the spreads of all of it, and its age, which it does not tell, is 0.
 
     Raises:
         LnncError: a life that is shorter than a block, or holds a value that is not finite.
     """
     blocks, steps = _padded(lives)
-    history = _histories(_robust_means(blocks))
+    history = _histories(_robust_means(blocks, whole))
     anchor, slope = _anchor_line(history)
-    return Signal(steps, history, anchor, slope, _features(history, anchor, slope))
+    features = _features(history, anchor, slope)
+    if whole:
+        features[..., FEATURES.index("age")] = 0.0
+    return Signal(steps, history, anchor, slope, features)
 
 
 def _padded(lives: Sequence[Array]) -> tuple[Array, Array]:
@@ -102,15 +106,17 @@ def _padded(lives: Sequence[Array]) -> tuple[Array, Array]:
     return np.stack([blocks[k] for blocks, k in zip(cut, index, strict=True)]), steps
 
 
-def _robust_means(blocks: Array) -> Array:
+def _robust_means(blocks: Array, whole: bool) -> Array:
     """Means of five values each, clipped to median +- 4 MAD: (N, K, 10) -> (N, 2 K).
 
-    MAD: lower median of the last 20 spreads, the newest two among them; before there are 20 the first stands in.
+    MAD: lower median of the last 20 spreads, the newest two among them; before there are 20 the first stands in. Of a
+    whole window it is that of the last step.
     """
     parts = blocks.reshape(len(blocks), -1, SUB)
     medians = np.median(parts, -1)
     spreads = np.median(np.abs(parts - medians[..., None]), -1)
     mad = np.sort(_histories(spreads), -1)[..., (HISTORY - 1) // 2]  # (N, K)
+    mad = np.repeat(mad[:, -1:], mad.shape[1], 1) if whole else mad
     half = CLIP * np.repeat(mad, 2, 1)
     return np.asarray(np.clip(parts, (medians - half)[..., None], (medians + half)[..., None]).mean(-1))
 

@@ -10,14 +10,15 @@ import numpy as np
 
 from lnnc.data.dataset import Dataset
 from lnnc.data.splits import Folds
-from lnnc.data.windows import TRAIN_STRIDE, window_batch
+from lnnc.data.windows import TRAIN_STRIDE, WINDOW, window_batch
 from lnnc.errors import Findings, LnncError
 from lnnc.ir.graph import Array
 from lnnc.train.inputs import INPUTS
 from lnnc.train.loop import Loss, Schedule, fit
-from lnnc.train.material import WINDOW_STEPS, Drawn, WholeLives, in_phases, step_samples, window_samples
+from lnnc.train.material import Drawn, Scaling, WholeLives, in_phases, step_samples, window_samples
 from lnnc.train.models import Network, networks
-from lnnc.train.student import KINDS, MODES, RECURRENT, Student
+from lnnc.train.signal import BLOCK
+from lnnc.train.student import KINDS, MODES, RECURRENT, Student, takes_whole
 
 PEAK_LR = 6e-3
 _TAIL = 100  # steps whose mean loss stands in the provenance
@@ -28,9 +29,11 @@ class Recipe:
     """What to train.
 
     Attributes:
-        kind, units, mode, gate: see `student.Student`; units of the hidden layers, () for "linear".
+        kind, units, mode, gate, skip: see `student.Student`; units of the hidden layers, () for "linear".
         inputs: "" for what suits the kind: "features" with a state, "means" without.
+        hop: cycles from one step of a cell in a window to the next, 10, 20, 50 or 100.
         phases: 1 ... 10, ways of cutting a life into blocks that are trained on.
+        scale: spread of the logarithm of the factors of `material.Scaling`; 0: none.
 
     Raises:
         LnncError: a combination that cannot be trained.
@@ -41,7 +44,10 @@ class Recipe:
     mode: str = "stream"
     gate: bool = True
     inputs: str = ""
+    skip: bool = False
+    hop: int = BLOCK
     phases: int = 10
+    scale: float = 0.3
     schedule: Schedule = field(default_factory=lambda: Schedule(peak_lr=PEAK_LR))
 
     def __post_init__(self) -> None:
@@ -49,11 +55,19 @@ class Recipe:
         for name, known in (("kind", KINDS), ("mode", MODES), ("inputs", ("", *INPUTS))):
             if getattr(self, name) not in known:
                 found.add(f"{name}: expected one of {', '.join(filter(None, known))}, found '{getattr(self, name)}'")
+        if self.hop % BLOCK or WINDOW % max(self.hop, 1) or (self.hop != BLOCK and not self.whole):
+            found.add(f"hop: expected {BLOCK}, or 20, 50 or 100 of a cell that takes whole windows, found {self.hop}")
         if not 1 <= self.phases <= 10:
             found.add(f"phases: expected 1 ... 10, found {self.phases}")
+        if not 0.0 <= self.scale <= 3.0:
+            found.add(f"scale: expected 0 ... 3, found {self.scale}")
         if self.schedule.batch < 1 and not self.whole_lives:
             found.add("batch: expected 1 or more, as samples are drawn")
         found.raise_if_any()
+
+    @property
+    def whole(self) -> bool:
+        return takes_whole(self.kind, self.mode)
 
     @property
     def whole_lives(self) -> bool:
@@ -97,7 +111,9 @@ def train_groups(
         LnncError: cells without enough cycles; and as `loop.fit`.
     """
     train = np.array([[name in group for name in series] for group in groups])
-    model = networks(recipe.kind, INPUTS[recipe.sees].size, recipe.units, len(groups), recipe.schedule.seed)
+    model = networks(
+        recipe.kind, INPUTS[recipe.sees].size, recipe.units, recipe.skip, len(groups), recipe.schedule.seed
+    )
     loss = _loss(series, train, recipe)
     facts = {**_settings(recipe), **(about or {})}
     losses = fit(
@@ -107,19 +123,20 @@ def train_groups(
 
 
 def _settings(recipe: Recipe) -> dict[str, str]:
-    names = ("kind", "mode", "sees", "phases")
+    names = ("kind", "mode", "sees", "skip", "hop", "phases", "scale")
     return {name: str(getattr(recipe, name)) for name in names}
 
 
 def _loss(series: Mapping[str, Array], train: Array, recipe: Recipe) -> Loss:
+    scaling = Scaling(recipe.sees, recipe.scale)
     if recipe.mode == "window":
-        steps = WINDOW_STEPS if recipe.kind in RECURRENT else 1
-        batch = window_batch(series, stride=TRAIN_STRIDE)
-        return Drawn(window_samples(batch, recipe.sees, steps), train, recipe.schedule.batch)
+        hop = recipe.hop if recipe.kind in RECURRENT else WINDOW
+        samples = window_samples(window_batch(series, stride=TRAIN_STRIDE), recipe.sees, hop, recipe.whole)
+        return Drawn(samples, train, recipe.schedule.batch, scaling)
     phases = in_phases(list(series.values()), recipe.sees, recipe.phases)
     if recipe.whole_lives:
-        return WholeLives(phases, train)
-    return Drawn(step_samples(phases), train, recipe.schedule.batch)
+        return WholeLives(phases, train, scaling)
+    return Drawn(step_samples(phases), train, recipe.schedule.batch, scaling)
 
 
 def cross_train(
@@ -174,6 +191,10 @@ def train_final(
 
 
 def _student(model: Network, index: int, recipe: Recipe, losses: Array, told: Mapping[str, str], cells: int) -> Student:
-    made = {name: str(value) for name, value in asdict(recipe.schedule).items()}
-    facts = {**told, "cells": str(cells), **made, "phases": str(recipe.phases), "loss": f"{losses[-_TAIL:].mean():.6f}"}
-    return Student(recipe.kind, recipe.mode, recipe.gate, recipe.sees, model.arrays(index), tuple(facts.items()))
+    made = asdict(recipe.schedule) | {"phases": recipe.phases, "scale": recipe.scale}
+    loss = f"{losses[-_TAIL:].mean():.6f}"
+    facts = {**told, "cells": str(cells), **{name: str(value) for name, value in made.items()}, "loss": loss}
+    arrays = model.arrays(index)
+    return Student(
+        recipe.kind, recipe.mode, recipe.gate, recipe.sees, recipe.skip, arrays, tuple(facts.items()), recipe.hop
+    )

@@ -83,7 +83,8 @@ class Stack(nn.Module):
     def _norm(self, key: str, x: Tensor) -> Tensor:
         counts = self.get_buffer(f"count_{_attribute(f'{key}.weight')}")
         size, mask = counts[..., :1], counts[..., 1:]
-        centred = (x - x.sum(-1, keepdim=True) / size) * mask
+        own = x * mask  # padded neurons are 0, but their weights would get a gradient through the mean
+        centred = own - own.sum(-1, keepdim=True) / size * mask
         scale = torch.rsqrt(centred.square().sum(-1, keepdim=True) / size + EPSILON)
         return centred * scale * self.get(f"{key}.weight")[:, None] + self.get(f"{key}.bias")[:, None]
 

@@ -15,13 +15,22 @@ from lnnc.errors import Findings, LnncError
 from lnnc.frontend.storage import readable, write_atomically
 from lnnc.ir.graph import Array
 from lnnc.train.inputs import INPUTS
-from lnnc.train.signal import COEFFICIENTS
+from lnnc.train.signal import BLOCK, COEFFICIENTS
 
 FORMAT = "lnnc student 1"
 MODES = ("stream", "window")
 HEADS = {"gated": ("gate", "candidate"), "cfc": ("ff1", "ff2", "time"), "leaky": ("drive",)}  # layers of (x, h), of x
 RECURRENT = (*HEADS, "ltc")
 KINDS = (*RECURRENT, "mlp", "linear")
+HOPS = (10, 20, 50, 100)
+FIELDS = {
+    "kind": KINDS,
+    "mode": MODES,
+    "gate": (False, True),
+    "inputs": tuple(INPUTS),
+    "skip": (False, True),
+    "hop": HOPS,
+}
 LTC_UNFOLDS = 3  # semi-implicit steps per block
 _HINT = "give a file that `lnnc train` wrote"
 
@@ -35,7 +44,9 @@ class Student:
         mode: "stream": fed from the first cycle of life; "window": reset and fed the last 100 values.
         gate: whether the trust gate blends it with the naive forecasters.
         inputs: what the network sees of a step, a name of `inputs.INPUTS`.
+        skip: the head reads (inputs, hidden values), not the hidden values alone.
         arrays: float64 by name; layers as "<name>.weight" (out, in) and "<name>.bias", the state behind the inputs.
+        hop: cycles between the steps of a cell that takes a whole window.
         provenance: (what, value): digest of the data, fold, seed, schedule, losses.
     """
 
@@ -43,18 +54,30 @@ class Student:
     mode: str
     gate: bool
     inputs: str
+    skip: bool
     arrays: Mapping[str, Array]
     provenance: tuple[tuple[str, str], ...] = ()
+    hop: int = BLOCK
 
     @property
     def units(self) -> int:
-        """Values that the head reads; of a cell, its state."""
-        return int(self.arrays["head.weight"].shape[1])
+        """Hidden values that the head reads; of a cell, its state."""
+        return int(self.arrays["head.weight"].shape[1]) - (INPUTS[self.inputs].size if self.skip else 0)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it takes a window in one step; other cells of mode "window" are reset, and fed value by value."""
+        return takes_whole(self.kind, self.mode)
 
     @property
     def parameters(self) -> int:
         """Trained numbers."""
         return sum(array.size for array in self.arrays.values())
+
+
+def takes_whole(kind: str, mode: str) -> bool:
+    """Whether students of this kind and mode see all of a window at once."""
+    return mode == "window" and kind in ("gated", "mlp", "linear")
 
 
 def save_student(path: str | Path, student: Student) -> None:
@@ -65,7 +88,7 @@ def save_student(path: str | Path, student: Student) -> None:
     """
     if Path(path).suffix != ".npz":
         raise LnncError("expected a path that ends in .npz", str(path), "a student is a NumPy archive")
-    about = {name: getattr(student, name) for name in ("kind", "mode", "gate", "inputs", "provenance")}
+    about = {name: getattr(student, name) for name in (*FIELDS, "provenance")}
     text = np.array(json.dumps({"format": FORMAT, **about}, ensure_ascii=False))
     arrays: dict[str, Any] = {"student": text, **student.arrays}
     write_atomically(Path(path), lambda temporary: np.savez(temporary, **arrays))
@@ -91,7 +114,7 @@ def _checked(about: Any, arrays: dict[str, Array], where: str) -> Student:
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise LnncError(f"it is no student of this version ({FORMAT})", where, _HINT)
     found = Findings(where)
-    for field, known in (("kind", KINDS), ("mode", MODES), ("gate", (False, True)), ("inputs", tuple(INPUTS))):
+    for field, known in FIELDS.items():
         if about.get(field) not in known:
             found.add(f"{field}: expected one of {', '.join(map(str, known))}, found {about.get(field)!r}")
     for name, array in arrays.items():
@@ -99,7 +122,7 @@ def _checked(about: Any, arrays: dict[str, Array], where: str) -> Student:
             found.add(f"'{name}': expected finite float64 values")
     found.raise_if_any(_HINT)
     pairs = tuple((str(what), str(value)) for what, value in about.get("provenance", ()))
-    student = Student(about["kind"], about["mode"], about["gate"], about["inputs"], arrays, pairs)
+    student = Student(**{name: about[name] for name in FIELDS}, arrays=arrays, provenance=pairs)
     _check_shapes(student, where)
     return student
 
@@ -110,7 +133,9 @@ def _check_shapes(student: Student, where: str) -> None:
     head = arrays.get("head.weight", np.zeros(0))
     if head.ndim != 2 or not head.size:
         raise LnncError("'head.weight': expected a matrix of 4 rows", where, _HINT)
-    expected = _shapes(student.kind, INPUTS[student.inputs].size, head.shape[1], arrays)
+    if student.units < 1:
+        raise LnncError(f"'head.weight': {head.shape[1]} columns leave none for hidden values", where, _HINT)
+    expected = _shapes(student)
     for name in sorted({*expected, *arrays}):
         has, needs = arrays[name].shape if name in arrays else "nothing", expected.get(name, "nothing")
         if has != needs:
@@ -118,12 +143,13 @@ def _check_shapes(student: Student, where: str) -> None:
     found.raise_if_any(_HINT)
 
 
-def _shapes(kind: str, inputs: int, units: int, arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
-    head = {"head.weight": (COEFFICIENTS, units), "head.bias": (COEFFICIENTS,)}
+def _shapes(student: Student) -> dict[str, tuple[int, ...]]:
+    kind, units, inputs = student.kind, student.units, INPUTS[student.inputs].size
+    head = {"head.weight": (COEFFICIENTS, units + inputs * student.skip), "head.bias": (COEFFICIENTS,)}
     if kind == "linear":
         return head
     if kind == "mlp":
-        return head | _mlp_shapes(inputs, arrays)
+        return head | _mlp_shapes(inputs, student.arrays)
     if kind == "ltc":
         kinds = ("w", "sigma", "mu", "erev")
         synapses = {f"{p}{k}": (n, units) for p, n in (("sensory_", inputs), ("", units)) for k in kinds}

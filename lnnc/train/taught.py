@@ -1,82 +1,193 @@
-"""The losses of `material` with a teacher: lambda |student - truth| + (1 - lambda) D(student, teacher).
+"""Distillation of students over lives and windows: the losses of `material`, with a teacher's word beside the truth.
 
-Both are compared as forecasts around the anchor line, in units of 0.01, on the same drawn cycles of the horizon.
+A teacher is another student, or several: its coefficients stand for a deviation from the same anchor line, so they are
+a target like the truth. Each group of cells has teachers of its own, which must not have seen the group's test cells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lnnc.data.windows import window_batch
+from lnnc.errors import LnncError
 from lnnc.ir.graph import Array
-from lnnc.train.distill import Distillation, distance
-from lnnc.train.material import SPARSE, Drawn, Lives, Samples, WholeLives
-from lnnc.train.models import Network
-from lnnc.train.signal import BASIS, BOUND
+from lnnc.train.distill import Distillation, distances
+from lnnc.train.inputs import INPUTS
+from lnnc.train.loop import Loss, fit
+from lnnc.train.material import (
+    SPARSE,
+    WINDOW_STEPS,
+    Drawn,
+    Lives,
+    Scaling,
+    WholeLives,
+    in_phases,
+    step_samples,
+    window_samples,
+)
+from lnnc.train.models import networks
+from lnnc.train.run import coefficients
+from lnnc.train.signal import BASIS, BLOCK, Signal, observe
+from lnnc.train.soh import Recipe
+from lnnc.train.student import RECURRENT, Student
+from lnnc.train.student_pruning import restored, widths
 
-_CURVES = torch.from_numpy(BASIS.astype(np.float32))
-
-
-def coefficients_of(networks: Sequence[Network], features: Sequence[Tensor], counts: Sequence[int]) -> Tensor:
-    """The mean of the teachers' coefficients, (F, rows, 4), clipped as a student's are, without gradient."""
-    with torch.no_grad():
-        said = [
-            net(seen[None] if seen.ndim == 2 else seen, counts).clamp(-BOUND, BOUND)
-            for net, seen in zip(networks, features, strict=True)
-        ]
-    return torch.stack(said).mean(dim=0)
-
-
-def _some_cycles(generator: torch.Generator) -> slice:
-    """Every fifth cycle of the horizon, from one that is drawn."""
-    return slice(int(torch.randint(SPARSE, (1,), generator=generator)), None, SPARSE)
-
-
-class TaughtLives(WholeLives):
-    """`WholeLives` with a teacher's coefficients for each phase, (F, rows, 4)."""
-
-    def __init__(
-        self, phases: Sequence[Lives], train: Array, taught: Sequence[Tensor], how: Distillation, steps: int
-    ) -> None:
-        super().__init__(phases, train)
-        self.taught, self.how, self.steps = taught, how, steps
-
-    def __call__(self, model: nn.Module, step: int, generator: torch.Generator) -> Tensor:
-        pick = int(torch.randint(len(self.phases), (1,), generator=generator))
-        lives, part = self.phases[pick], _some_cycles(generator)
-        q = model(lives.features[None], lives.counts)
-        said, told = q @ _CURVES[part].T, self.taught[pick] @ _CURVES[part].T
-        truth = lives.residual[:, part].expand_as(said)
-        return _mixed(said, truth, told, self.weights[pick], self.how, self.how.truth_weight(step, self.steps))
+Teachers = Sequence[Sequence[Student]]  # for each group of cells one or more, whose mean teaches
+_BASIS = torch.from_numpy(BASIS.astype(np.float32))
 
 
-class TaughtDrawn(Drawn):
-    """`Drawn` with a teacher's coefficients for each sample, (F, samples, 4)."""
+@dataclass(frozen=True)
+class Mix:
+    """How truth and teacher are weighed at each of `steps` steps."""
 
-    def __init__(
-        self, samples: Samples, train: Array, batch: int, taught: Tensor, how: Distillation, steps: int
-    ) -> None:
-        super().__init__(samples, train, batch)
-        self.taught, self.how, self.steps = taught, how, steps
+    config: Distillation
+    steps: int
+
+    def __call__(self, step: int, curve: Tensor, truth: Tensor, taught: Tensor) -> Tensor:
+        """The distance of each forecast (..., part of the horizon): (...)."""
+        share = self.config.truth_weight(step, self.steps)
+        return share * distances(self.config.truth, curve, truth) + (1 - share) * distances(
+            self.config.divergence, curve, taught
+        )
+
+
+class TaughtLives:
+    """`material.WholeLives` with a teacher; taught: for each phase its coefficients, (F, rows, 4)."""
+
+    def __init__(self, lives: WholeLives, taught: Sequence[Tensor], mix: Mix) -> None:
+        self.lives, self.taught, self.mix = lives, taught, mix
 
     def __call__(self, model: nn.Module, step: int, generator: torch.Generator) -> Tensor:
-        drawn = [rows[torch.randint(len(rows), (self.batch,), generator=generator)] for rows in self.rows]
-        index, part = torch.stack(drawn), _some_cycles(generator)  # (F, batch)
-        features = self.features[index].transpose(1, 2)  # (F, steps, batch, inputs): packed step by step
-        q = model(features.flatten(1, 2), (self.batch,) * features.shape[1])[:, -self.batch :]
-        told = torch.gather(self.taught, 1, index[..., None].expand(-1, -1, self.taught.shape[2]))
-        weight = torch.full(index.shape, 1.0 / self.batch)
-        truth = self.residual[index][..., part]
-        share = self.how.truth_weight(step, self.steps)
-        return _mixed(q @ _CURVES[part].T, truth, told @ _CURVES[part].T, weight, self.how, share)
+        pick = int(torch.randint(len(self.lives.phases), (1,), generator=generator))
+        phase, basis = self.lives.phases[pick], _part(generator)
+        factor = self.lives.scaling.draw(self.lives.cells, generator)[phase.life][:, None]
+        q = model(self.lives.scaling.of(phase.features, factor)[None], phase.counts)
+        truth, taught = phase.residual[:, basis[0]], self.taught[pick] @ basis[1].T
+        return (self.lives.weights[pick] * self.mix(step, q / factor @ basis[1].T, truth, taught)).sum()
 
 
-def _mixed(said: Tensor, truth: Tensor, told: Tensor, weight: Tensor, how: Distillation, share: float) -> Tensor:
-    """Summed over the F networks, as the losses without a teacher are: weight (F, rows) sums to one in each of them."""
-    models = len(said)
-    return models * (
-        share * distance(how.truth, said, truth, weight) + (1.0 - share) * distance(how.divergence, said, told, weight)
+class TaughtDrawn:
+    """`material.Drawn` with a teacher; taught: its coefficients for every sample, (F, samples, 4)."""
+
+    def __init__(self, drawn: Drawn, taught: Tensor, mix: Mix) -> None:
+        self.drawn, self.taught, self.mix = drawn, taught, mix
+
+    def __call__(self, model: nn.Module, step: int, generator: torch.Generator) -> Tensor:
+        drawn = self.drawn
+        rows = [allowed[torch.randint(len(allowed), (drawn.batch,), generator=generator)] for allowed in drawn.rows]
+        index, basis = torch.stack(rows), _part(generator)
+        factor = drawn.scaling.draw(index.numel(), generator).reshape(*index.shape, 1)
+        features = drawn.scaling.of(drawn.features[index], factor[..., None]).transpose(1, 2)
+        q = model(features.flatten(1, 2), (drawn.batch,) * features.shape[1])[:, -drawn.batch :]
+        taught = torch.stack([own[some] for own, some in zip(self.taught, rows, strict=True)]) @ basis[1].T
+        truth = drawn.residual[index][..., basis[0]]
+        return self.mix(step, q / factor @ basis[1].T, truth, taught).mean(1).sum()
+
+
+def _part(generator: torch.Generator) -> tuple[slice, Tensor]:
+    """Every fifth cycle of the horizon from one that is drawn, and the Legendre polynomials there."""
+    part = slice(int(torch.randint(SPARSE, (1,), generator=generator)), None, SPARSE)
+    return part, _BASIS[part]
+
+
+def distill_students(
+    series: Mapping[str, Array], groups: Sequence[Collection[str]], recipe: Recipe, teachers: Teachers,
+    config: Distillation, *, start: Sequence[Student] = (), digest: str = "", checkpoint: Path | None = None,
+    label: str = "distillation", show: bool = False, threads: int = 1,
+) -> tuple[Student, ...]:  # fmt: skip
+    """A student for each group of cells, taught by the group's teachers and by the truth of its cells.
+
+    Args:
+        recipe: of the students; its units are ignored where `start` is given.
+        start: students to train on, pruned ones for instance: recovery. Without them training begins anew.
+
+    Raises:
+        LnncError: teachers or students that do not fit; and as `loop.fit`.
+    """
+    _check(groups, recipe, teachers, config, start)
+    train = np.array([[name in group for name in series] for group in groups])
+    units = widths(start[0]) if start else recipe.units
+    model = restored(start) if start else networks(
+        recipe.kind, INPUTS[recipe.sees].size, units, recipe.skip, len(groups), recipe.schedule.seed
+    )  # fmt: skip
+    loss = taught_loss(series, train, recipe, teachers, config)
+    about = {"data": digest, **{name: str(value) for name, value in asdict(config).items()},
+             "phases": str(recipe.phases), "scale": str(recipe.scale), "mode": recipe.mode}  # fmt: skip
+    losses = fit(
+        model, loss, recipe.schedule, checkpoint=checkpoint, label=label, show=show, threads=threads, about=about
     )
+    told = {
+        **about,
+        "steps": str(recipe.schedule.steps),
+        "seed": str(recipe.schedule.seed),
+        "loss": f"{losses[-1]:.6f}",
+    }
+    before = [student.provenance for student in start] or [()] * len(groups)
+    return tuple(
+        Student(recipe.kind, recipe.mode, recipe.gate, recipe.sees, recipe.skip, model.arrays(i),
+                (*before[i], *((f"distillation {what}", value) for what, value in told.items())))
+        for i in range(len(groups))
+    )  # fmt: skip
+
+
+def _check(
+    groups: Sequence[Collection[str]], recipe: Recipe, teachers: Teachers, config: Distillation,
+    start: Sequence[Student],
+) -> None:  # fmt: skip
+    if len(teachers) != len(groups) or not all(teachers) or (start and len(start) != len(groups)):
+        found = f"{len(groups)} groups of cells, {len(teachers)} of teachers, {len(start)} students to begin with"
+        raise LnncError(found, "distillation", "give one or more teachers, and one student or none, for each group")
+    if config.matching:
+        raise LnncError("hidden states of students are not matched", "distillation", "Distillation(matching=0)")
+    for teacher in (one for some in teachers for one in some):
+        if teacher.kind in RECURRENT and teacher.mode != recipe.mode:
+            what = f"a {teacher.mode} teacher with a state cannot teach a {recipe.mode} student"
+            raise LnncError(what, "distillation", f"train the teacher with --mode {recipe.mode}")
+    for student in start:
+        if (student.kind, student.inputs, student.skip) != (recipe.kind, recipe.sees, recipe.skip):
+            raise LnncError(
+                "the students to begin with are not of the recipe's kind", "distillation", "the same Recipe"
+            )
+
+
+def taught_loss(
+    series: Mapping[str, Array], train: Array, recipe: Recipe, teachers: Teachers, config: Distillation
+) -> Loss:
+    """The loss that `distill_students` minimises; train: (F, N), which life each network may learn from."""
+    scaling, mix = Scaling(recipe.sees, recipe.scale), Mix(config, recipe.schedule.steps)
+    if recipe.mode == "window":
+        steps = WINDOW_STEPS if recipe.kind in RECURRENT else 1
+        batch = window_batch(series, stride=round(BLOCK / recipe.phases))
+        taught = _of_groups(teachers, observe(list(batch.inputs)))[:, :, -1]
+        drawn = Drawn(window_samples(batch, recipe.sees, steps), train, recipe.schedule.batch, scaling)
+        return TaughtDrawn(drawn, taught, mix)
+    lives = list(series.values())
+    phases = in_phases(lives, recipe.sees, recipe.phases)
+    shifts = [round(BLOCK * p / recipe.phases) for p in range(recipe.phases)]
+    taught_rows = [_of_lives(teachers, [life[shift:] for life in lives], phase)
+                   for shift, phase in zip(shifts, phases, strict=True)]  # fmt: skip
+    if recipe.whole_lives:
+        return TaughtLives(WholeLives(phases, train, scaling), taught_rows, mix)
+    drawn = Drawn(step_samples(phases), train, recipe.schedule.batch, scaling)
+    return TaughtDrawn(drawn, torch.cat(taught_rows, 1), mix)
+
+
+def _of_lives(teachers: Teachers, lives: Sequence[Array], packed: Lives) -> Tensor:
+    """The teachers' coefficients in the rows of packed lives, (F, rows, 4)."""
+    life = packed.life.numpy()
+    used = np.unique(life)
+    step = np.repeat(np.arange(len(packed.counts)), packed.counts)
+    return _of_groups(teachers, observe([lives[i] for i in used]))[:, np.searchsorted(used, life), step]
+
+
+def _of_groups(teachers: Teachers, signal: Signal) -> Tensor:
+    """The mean coefficients of each group's teachers, (F, N, K, 4)."""
+    known = {id(one): coefficients(one, signal) for some in teachers for one in some}
+    means = [np.mean([known[id(one)] for one in some], axis=0) for some in teachers]
+    return torch.from_numpy(np.stack(means).astype(np.float32))

@@ -1,6 +1,6 @@
 """Trains `student.pt`: the last 100 state-of-health values of a battery cell in, the next 100 out.
 
-Run `python examples/soh/train.py --data CAPACITIES.npz`. The file holds one array per cell: discharge
+Run `python examples/dlnet/train.py --data CAPACITIES.npz`. The file holds one array per cell: discharge
 capacity in Ah, one value per cycle (here raw capacities of MATR cells). README.md says what came out.
 """
 
@@ -347,7 +347,7 @@ def provenance_of(chosen: Trained, split: Split, steps: int) -> dict[str, str | 
         "data licence": "CC BY 4.0",
         "attribution": "K. A. Severson et al., Data-driven prediction of battery cycle life before capacity "
         "degradation, Nature Energy 4, 383-391 (2019), doi:10.1038/s41560-019-0356-8",
-        "script": "examples/soh/train.py",
+        "script": "examples/dlnet/train.py",
         "seed": chosen.seed,
         "seed chosen by": "validation MAE (cells that neither train nor test)",
         "split seed": SPLIT_SEED,

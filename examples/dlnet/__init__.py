@@ -1,0 +1,1 @@
+"""A DLNet student: battery state of health, 100 cycles in, 100 cycles out."""
