@@ -10,7 +10,7 @@ import numpy as np
 
 from lnnc.data.dataset import Dataset
 from lnnc.data.splits import Folds
-from lnnc.data.windows import TRAIN_STRIDE, WINDOW, window_batch
+from lnnc.data.windows import WINDOW, window_batch
 from lnnc.errors import Findings, LnncError
 from lnnc.ir.graph import Array
 from lnnc.train.inputs import INPUTS
@@ -32,7 +32,7 @@ class Recipe:
         kind, units, mode, gate, skip: see `student.Student`; units of the hidden layers, () for "linear".
         inputs: "" for what suits the kind: "features" with a state, "means" without.
         hop: cycles from one step of a cell in a window to the next, 10, 20, 50 or 100.
-        phases: 1 ... 10, ways of cutting a life into blocks that are trained on.
+        phases: 1 ... 10, ways of cutting a life into blocks that are trained on; windows start every 10 / phases.
         scale: spread of the logarithm of the factors of `material.Scaling`; 0: none.
 
     Raises:
@@ -131,7 +131,8 @@ def _loss(series: Mapping[str, Array], train: Array, recipe: Recipe) -> Loss:
     scaling = Scaling(recipe.sees, recipe.scale)
     if recipe.mode == "window":
         hop = recipe.hop if recipe.kind in RECURRENT else WINDOW
-        samples = window_samples(window_batch(series, stride=TRAIN_STRIDE), recipe.sees, hop, recipe.whole)
+        batch = window_batch(series, stride=round(BLOCK / recipe.phases))
+        samples = window_samples(batch, recipe.sees, hop, recipe.whole)
         return Drawn(samples, train, recipe.schedule.batch, scaling)
     phases = in_phases(list(series.values()), recipe.sees, recipe.phases)
     if recipe.whole_lives:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lnnc.data.windows import window_batch
+from lnnc.data.windows import WINDOW, window_batch
 from lnnc.errors import LnncError
 from lnnc.ir.graph import Array
 from lnnc.train.distill import Distillation, distances
@@ -22,7 +22,6 @@ from lnnc.train.inputs import INPUTS
 from lnnc.train.loop import Loss, fit
 from lnnc.train.material import (
     SPARSE,
-    WINDOW_STEPS,
     Drawn,
     Lives,
     Scaling,
@@ -162,10 +161,11 @@ def taught_loss(
     """The loss that `distill_students` minimises; train: (F, N), which life each network may learn from."""
     scaling, mix = Scaling(recipe.sees, recipe.scale), Mix(config, recipe.schedule.steps)
     if recipe.mode == "window":
-        steps = WINDOW_STEPS if recipe.kind in RECURRENT else 1
+        hop = recipe.hop if recipe.kind in RECURRENT else WINDOW
         batch = window_batch(series, stride=round(BLOCK / recipe.phases))
-        taught = _of_groups(teachers, observe(list(batch.inputs)))[:, :, -1]
-        drawn = Drawn(window_samples(batch, recipe.sees, steps), train, recipe.schedule.batch, scaling)
+        taught = _of_groups(teachers, observe(list(batch.inputs), recipe.whole))[:, :, -1]
+        samples = window_samples(batch, recipe.sees, hop, recipe.whole)
+        drawn = Drawn(samples, train, recipe.schedule.batch, scaling)
         return TaughtDrawn(drawn, taught, mix)
     lives = list(series.values())
     phases = in_phases(lives, recipe.sees, recipe.phases)
