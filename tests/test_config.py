@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lnnc.errors import LnncError
-from lnnc.train.config import Config, load_config, parse_spec, read_config
-from lnnc.train.problem import Spec
+from lnnc.train.config import Config, load_config, read_config
+from lnnc.train.problem import Spec, parse_spec
 from lnnc.train.select import Limits
 from lnnc.train.space import Span, Values
 
@@ -70,7 +70,12 @@ def test_shapes_of_networks() -> None:
     assert parse_spec("cfc-8") == Spec("cfc", (8,))
     assert parse_spec("mlp-32-16") == Spec("mlp", (32, 16))
     assert parse_spec("linear") == Spec("linear", ())
-    assert Spec("mlp", (32, 16)).name == "mlp-32-16" and Spec("linear", ()).name == "linear"
+    for name in ("mlp-32-16", "linear", "gated-8+hop20+skip", "mlp-8+all", "cfc-4+means+skip"):
+        assert parse_spec(name).name == name
+    assert parse_spec("gated-8+skip+hop20") == Spec("gated", (8,), {"skip": True, "hop": 20})
+    for wrong in ("", "8", "cfc-0", "mlp-8-x", "gated 8", "gated-8+"):
+        with pytest.raises(LnncError, match="expected a network such as"):
+            parse_spec(wrong)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +101,10 @@ def test_shapes_of_networks() -> None:
         ({"distil": {"students": ["gatted-8"]}}, "distil.students: unknown network 'gatted-8'"),
         ({"distil": {"students": ["gated"]}}, "distil.students: 'gated': expected such as gated-8"),
         ({"distil": {"rivals": ["linear-8"]}}, "distil.rivals: 'linear-8': expected such as linear"),
-        ({"distil": {"rivals": ["mlp-8-x"]}}, "distil.rivals: 'mlp-8-x': expected such as mlp-32-16"),
+        ({"distil": {"rivals": ["mlp-8-x"]}}, "distil.rivals: expected a network such as cfc-8"),
+        ({"distil": {"rivals": ["mlp"]}}, "distil.rivals: 'mlp': expected such as mlp-32-16"),
+        ({"distil": {"students": ["gated-8+hop30"]}}, "'gated-8+hop30': expected +skip, +hopN (N of 10, 20, 50, 100)"),
+        ({"pareto": {"space": {"units": [2], "skip": [1]}}}, "pareto.space.skip: 1 cannot be a value of it"),
         ({"teacher": {"models": ["gru-8"]}}, "teacher.models: unknown network 'gru-8'"),
         ({"distil": {"divergence": "kl"}}, "distil.divergence: expected l1, mse, cosine, found 'kl'"),
         ({"prune": {"fractions": [0.5, 1.0]}}, "prune.fractions: expected 0.01 ... 0.99, found 1.0"),
@@ -129,6 +137,8 @@ def test_what_only_the_other_kind_has() -> None:
     assert "data.inputs: missing" in faults({"kind": "sequences", "data": {"files": ["x.csv"]}})
     assert "task.gate: unknown key" in faults({**SEQUENCES, "task": {"gate": True}})
     assert "unknown network 'gated-8'" in faults({**SEQUENCES, "distil": {"students": ["gated-8"]}})
+    assert "'cfc-8+skip': expected no options" in faults({**SEQUENCES, "distil": {"students": ["cfc-8+skip"]}})
+    assert "space.hop: only students" in faults({**SEQUENCES, "pareto": {"space": {"units": [2], "hop": [20]}}})
     assert read({**SEQUENCES, "task": {"window": 50, "horizon": 0}}).task == read(SEQUENCES).task.__class__(
         window=50, horizon=0
     )

@@ -110,7 +110,9 @@ class BatteryProblem:
         lives = [self.series[name] for name in self.groups[member]]
         return student_checkpoint(self.student(trained, member), lives, trained.spec.name)
 
-    def forecasts(self, checkpoint: Checkpoint, names: Sequence[str], options: Options, engine: str) -> dict[str, Array]:
+    def forecasts(
+        self, checkpoint: Checkpoint, names: Sequence[str], options: Options, engine: str
+    ) -> dict[str, Array]:
         rows = {name: self._rows[name] for name in names if name in self._rows}
         if not rows:
             return {}
@@ -156,7 +158,9 @@ class BatteryProblem:
 
     def baselines(self) -> dict[str, dict[str, Array]]:
         found = naive.forecasts(self._batch, cross_fit(self.series, self.split))
-        return {label: {name: said[rows][..., None] for name, rows in self._rows.items()} for label, said in found.items()}
+        return {
+            label: {name: said[rows][..., None] for name, rows in self._rows.items()} for label, said in found.items()
+        }
 
 
 Rows = dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]]

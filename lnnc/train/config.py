@@ -32,10 +32,12 @@ from lnnc.train.config_tables import (
     TrainConfig,
     in_units,
 )
-from lnnc.train.problem import Spec
-from lnnc.train.search_axes import read_space
+from lnnc.train.inputs import INPUTS
+from lnnc.train.problem import parse_spec
+from lnnc.train.search_axes import BATTERY_ONLY, read_space
 from lnnc.train.sequence_networks import KINDS as SEQUENCE_KINDS
 from lnnc.train.space import Space
+from lnnc.train.student import HOPS
 from lnnc.train.student import KINDS as BATTERY_KINDS
 from lnnc.train.tables import key, read_table
 
@@ -167,26 +169,38 @@ def _filled(document: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any
 
 def _check(config: _Battery, found: Findings) -> None:
     """What depends on more than one key."""
-    kinds = kinds_of(config.kind)
     if not NAME.fullmatch(config.name):
         found.add(f"name: expected a C prefix of small letters, digits and _, found {config.name!r}")
-    for section, names in (
-        ("teacher.models", config.teacher.models), ("distil.students", config.distil.students),
-        ("distil.rivals", config.distil.rivals), ("prune.of", config.prune.of),
-    ):  # fmt: skip
-        for name in names:
-            _check_spec(name, section, kinds, found)
-    for name in config.prune.of:
-        if name not in config.distil.students:
-            found.add(f"prune.of: '{name}' is not among distil.students")
+    _check_models(config, found)
     for limit in ("max_flash", "max_ram", "max_cycles"):
         if (value := getattr(config.select, limit)) is not None and in_units(value, 1) is None:
             found.add(f'select.{limit}: expected a whole number above 0 such as 4096 or "8k", found {value!r}')
     if config.select.rule == "weights" and not config.select.weights:
         found.add('select.weights: the rule "weights" needs some, such as { error = 1, flash = 0.5 }')
-    if config.pareto.trials and "units" not in config.pareto.space:
+    _check_search(config, found)
+
+
+def _check_models(config: _Battery, found: Findings) -> None:
+    named = {
+        "teacher.models": config.teacher.models, "distil.students": config.distil.students,
+        "distil.rivals": config.distil.rivals, "prune.of": config.prune.of,
+    }  # fmt: skip
+    for section, names in named.items():
+        for name in names:
+            _check_spec(name, section, kinds_of(config.kind), found)
+    for name in config.prune.of:
+        if name not in config.distil.students:
+            found.add(f"prune.of: '{name}' is not among distil.students")
+
+
+def _check_search(config: _Battery, found: Findings) -> None:
+    space = config.pareto.space
+    if config.pareto.trials and "units" not in space:
         found.add("pareto.space: a search needs the axis units; or trials = 0")
-    read_space(config.pareto.space, cells_of(config.kind), found)
+    read_space(space, cells_of(config.kind), found)
+    for axis in () if config.kind == BATTERY else BATTERY_ONLY:
+        if axis in space:
+            found.add(f"pareto.space.{axis}: only students of batteries have it")
 
 
 def kinds_of(kind: str) -> tuple[str, ...]:
@@ -199,16 +213,22 @@ def cells_of(kind: str) -> tuple[str, ...]:
     return tuple(name for name in kinds_of(kind) if name not in ("mlp", "linear"))
 
 
-def parse_spec(name: str) -> Spec:
-    """A model's shape from its name: "cfc-8", "mlp-32-16", "linear"."""
-    kind, *units = name.split("-")
-    return Spec(kind, tuple(int(part) for part in units))
-
-
 def _check_spec(name: str, where: str, kinds: tuple[str, ...], found: Findings) -> None:
-    kind, *units = name.split("-")
-    layers = {"linear": len(units) == 0, "mlp": len(units) > 0}.get(kind, len(units) == 1)
-    if kind not in kinds:
+    try:
+        spec = parse_spec(name)
+    except LnncError as error:
+        found.add(f"{where}: {error.message}")
+        return
+    layers = {"linear": len(spec.units) == 0, "mlp": len(spec.units) > 0}.get(spec.kind, len(spec.units) == 1)
+    battery = kinds == BATTERY_KINDS
+    bad = [key for key, known in (("inputs", tuple(INPUTS)), ("hop", HOPS))
+           if key in spec.more and spec.more[key] not in known]  # fmt: skip
+    if spec.kind not in kinds:
         found.add(f"{where}: unknown network '{name}', expected one of {', '.join(kinds)} with its units, as cfc-8")
-    elif not layers or not all(re.fullmatch(r"[1-9]\d{0,3}", part) for part in units):
-        found.add(f"{where}: '{name}': expected such as {kind}" + {"linear": "", "mlp": "-32-16"}.get(kind, "-8"))
+    elif not layers:
+        found.add(
+            f"{where}: '{name}': expected such as {spec.kind}" + {"linear": "", "mlp": "-32-16"}.get(spec.kind, "-8")
+        )
+    elif bad or (spec.more and not battery):
+        options = f"+skip, +hopN (N of {', '.join(map(str, HOPS))}), +{', +'.join(INPUTS)}" if battery else "no options"
+        found.add(f"{where}: '{name}': expected {options} behind its units")

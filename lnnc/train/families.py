@@ -79,7 +79,7 @@ def make_family(
     for index, measured in run_jobs(_make, tasks, processes):
         member = members[index]
         file = f"{MODELS}/{member.name}.npz"
-        params = {"kind": member.spec.kind, "units": "-".join(map(str, member.spec.units)), **(member.more or {})}
+        params = {"model": member.spec.name, **(member.more or {})}
         name = f"{member.stage}-{member.name.removesuffix(f'-{member.stage}')}"
         found[index] = Candidate(name, member.stage, measured, params, file)
         left = (time.monotonic() - began) / len(found) * (len(members) - len(found))

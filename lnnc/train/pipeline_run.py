@@ -14,7 +14,7 @@ from lnnc.errors import LnncError
 from lnnc.quantize.context import Options
 from lnnc.targets import Build
 from lnnc.train.candidates import read_candidates
-from lnnc.train.config import Config, parse_spec
+from lnnc.train.config import Config
 from lnnc.train.distill import ALONE, Distillation
 from lnnc.train.families import CANDIDATES, MODELS, Member, make_family, summary_of
 from lnnc.train.loop import Schedule
@@ -22,7 +22,7 @@ from lnnc.train.measure import Making
 from lnnc.train.pareto import Candidate, front
 from lnnc.train.pipeline_data import data_stage, load_problem, split_stage
 from lnnc.train.pipeline_end import compile_stage, pareto_stage, select_stage
-from lnnc.train.problem import Lesson, Problem, Spec, load_trained
+from lnnc.train.problem import Lesson, Problem, Spec, load_trained, parse_spec
 from lnnc.train.qat_stage import qat_stage
 from lnnc.train.stages import Made, Say, Stage, Workspace, run_stages
 
@@ -140,7 +140,7 @@ def _family(config: Config, work: Workspace, problem: Problem) -> list[Member]:
 def _pruned(config: Config, work: Workspace, problem: Problem) -> list[Member]:
     return [
         Member(_cut_name(source, fraction), "prune", _spec_of(source), None, (), _file(work, source), fraction,
-               {"fraction": fraction, "of": source.params["kind"] + "-" + source.params["units"]})
+               {"fraction": fraction, "of": source.params["model"]})
         for source in _sources(config, work)
         for fraction in config.prune.fractions
     ]  # fmt: skip
@@ -158,8 +158,7 @@ def _sources(config: Config, work: Workspace) -> list[Candidate]:
 
 
 def _spec_of(candidate: Candidate) -> Spec:
-    units = str(candidate.params["units"])
-    return Spec(str(candidate.params["kind"]), tuple(int(part) for part in units.split("-") if part))
+    return parse_spec(str(candidate.params["model"]))
 
 
 def _cut_name(source: Candidate, fraction: float) -> str:

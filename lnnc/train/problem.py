@@ -7,6 +7,7 @@ the one that is shipped. Errors come from the models of the folds, each on seque
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +25,13 @@ from lnnc.train.distill import Distillation
 from lnnc.train.loop import Schedule
 
 FORMAT = "lnnc models 1"
+_SPEC = re.compile(r"([a-z]+)((?:-[1-9][0-9]{0,3})*)((?:\+(?:hop[1-9][0-9]{1,2}|[a-z]+))*)")
 Weights = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
 class Spec:
-    """The shape of a model, e.g. kind "cfc" with units (8,); `more` is for a problem's own choices."""
+    """The shape of a model, e.g. kind "cfc" with units (8,); `more`: other fields of a battery's `soh.Recipe`."""
 
     kind: str
     units: tuple[int, ...]
@@ -37,9 +39,26 @@ class Spec:
 
     @property
     def name(self) -> str:
-        """Such as "cfc-8"."""
-        parts = [self.kind, *map(str, self.units), *(f"{value}" for _, value in sorted(self.more.items()))]
-        return "-".join(parts)
+        """Such as "cfc-8", "mlp-32-16+all", "gated-8+hop20+skip"; `parse_spec` reads it back."""
+        said = {"hop": f"+hop{self.more.get('hop')}", "inputs": f"+{self.more.get('inputs')}",
+                "skip": "+skip" if self.more.get("skip") else ""}  # fmt: skip
+        return "-".join([self.kind, *map(str, self.units)]) + "".join(said[key] for key in sorted(self.more))
+
+
+def parse_spec(name: str) -> Spec:
+    """The shape that a name stands for.
+
+    Raises:
+        LnncError: it stands for none.
+    """
+    match = _SPEC.fullmatch(name)
+    if match is None:
+        raise LnncError(f"expected a network such as cfc-8, mlp-32-16 or linear, found {name!r}", "model", "cfc-8")
+    more: dict[str, Any] = {}
+    for option in filter(None, match[3].split("+")):
+        hop = option.removeprefix("hop")
+        more |= {"skip": True} if option == "skip" else {"hop": int(hop)} if hop.isdigit() else {"inputs": option}
+    return Spec(match[1], tuple(int(part) for part in match[2].split("-") if part), more)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +163,9 @@ def save_trained(trained: Trained, path: Path) -> None:
         "format": FORMAT, "kind": trained.spec.kind, "units": trained.spec.units, "more": dict(trained.spec.more),
         "steps": trained.steps, "members": len(trained.weights),
     }  # fmt: skip
-    arrays: dict[str, Any] = {"about": np.array(json.dumps(about, sort_keys=True)), }
+    arrays: dict[str, Any] = {
+        "about": np.array(json.dumps(about, sort_keys=True)),
+    }
     for member, weights in enumerate(trained.weights):
         arrays |= {f"{member}/{name}": array for name, array in weights.items()}
     write_atomically(path, lambda temporary: np.savez(temporary, **arrays))

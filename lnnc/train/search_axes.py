@@ -6,11 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lnnc.errors import Findings
+from lnnc.train.inputs import INPUTS
 from lnnc.train.space import Span, Values
+from lnnc.train.student import HOPS
 
-TRAINED = ("kind", "units", "steps", "peak_lr", "weight_decay")  # axes that need a training of their own
+TRAINED = (
+    "kind",
+    "units",
+    "skip",
+    "inputs",
+    "hop",
+    "steps",
+    "peak_lr",
+    "weight_decay",
+)  # axes that need a training of their own
 BUILT = ("weight_bits", "activations")  # axes that only need a compilation
 AXES = (*TRAINED, *BUILT)
+BATTERY_ONLY = ("skip", "inputs", "hop")
 
 
 def read_space(table: Mapping[str, Any], kinds: Sequence[str], found: Findings) -> dict[str, Values | Span]:
@@ -39,6 +51,9 @@ def _check_axis(name: str, values: list[Any], where: str, kinds: Sequence[str], 
     fits: Callable[[Any], bool] = {
         "kind": lambda v: v in kinds,
         "units": lambda v: _whole(v) and 1 <= v <= 9999,
+        "skip": lambda v: isinstance(v, bool),
+        "inputs": lambda v: v in INPUTS,
+        "hop": lambda v: v in HOPS and _whole(v),
         "steps": lambda v: _whole(v) and v >= 1,
         "peak_lr": lambda v: _number(v) and 0 < v <= 10,
         "weight_decay": lambda v: _number(v) and v >= 0,

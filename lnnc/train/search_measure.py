@@ -16,7 +16,7 @@ from lnnc.train.loop import Schedule
 from lnnc.train.measure import Making, measure_set
 from lnnc.train.pareto import Measured
 from lnnc.train.problem import Lesson, Problem, Spec, Trained, load_trained, save_trained
-from lnnc.train.search_axes import BUILT, TRAINED
+from lnnc.train.search_axes import BATTERY_ONLY, BUILT, TRAINED
 
 SCHEDULED = ("steps", "peak_lr", "weight_decay")
 
@@ -50,7 +50,8 @@ class SearchMeasure:
         if file.exists():
             return load_trained(file)
         schedule = replace(self.schedule, **{name: params[name] for name in SCHEDULED if name in params})
-        spec = Spec(str(params.get("kind", self.kind)), (int(params["units"]),))
+        more = {key: params[key] for key in BATTERY_ONLY if key in params}
+        spec = Spec(str(params.get("kind", self.kind)), (int(params["units"]),), more)
         lesson = Lesson(
             schedule, self.distillation, tuple(map(load_trained, self.teacher)), label=f"search {spec.name}"
         )
