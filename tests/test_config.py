@@ -160,5 +160,5 @@ def test_files(tmp_path: Path) -> None:
 
 def test_a_section_is_plain_and_complete() -> None:
     section = read(BATTERY).section("recover")
-    assert section == {"steps": 1000, "scratch": True}
-    assert read(BATTERY).section("prune") == {"fractions": [0.5], "of": []}
+    assert section == {"steps": 700, "scratch": True}
+    assert read(BATTERY).section("prune") == {"fractions": [0.5], "of": [], "most": 1}

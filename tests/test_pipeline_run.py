@@ -244,6 +244,18 @@ def test_without_a_teacher_students_learn_from_the_truth(counter: Counter, where
 
 
 @fast
+def test_the_best_cell_so_far_is_trained_through_its_program(counter: Counter, where: Path) -> None:
+    run(where, qat={"steps": 2, "batch": 4}, pareto={"trials": 0}, recover={"scratch": False})
+    candidates = read_candidates(where / "run" / "pareto" / "candidates.csv")
+    (tuned,) = [c for c in candidates if c.stage == "qat"]
+    cells = [c for c in candidates if c.stage in ("distil", "scratch", "recover")]
+    best = min(cells, key=lambda c: c.measured.error)
+    assert tuned.params == {"model": best.params["model"], "of": best.name}
+    assert tuned.name == f"qat-{best.name}"
+    assert not list((where / "run").rglob("*.training*"))
+
+
+@fast
 def test_nothing_fits(counter: Counter, where: Path) -> None:
     with pytest.raises(LnncError) as caught:
         run(where, select={"max_flash": 100})

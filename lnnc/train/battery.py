@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from torch import nn
 
 from lnnc.data import baselines as naive
 from lnnc.data.linear import cross_fit
@@ -21,11 +22,12 @@ from lnnc.pipeline import run_model
 from lnnc.quantize.context import Options
 from lnnc.train.distill import ALONE
 from lnnc.train.evaluate import batch_of
+from lnnc.train.finetune import BatteryTwin, finetune, life_material
 from lnnc.train.package import student_checkpoint
-from lnnc.train.problem import Lesson, Spec, Trained
+from lnnc.train.problem import Lesson, Spec, Trained, Weights
 from lnnc.train.soh import Recipe, train_groups
 from lnnc.train.student import RECURRENT, Student
-from lnnc.train.student_pruning import prune_student, widths
+from lnnc.train.student_pruning import prune_student, restored, widths
 from lnnc.train.taught import distill_students
 
 
@@ -103,6 +105,29 @@ class BatteryProblem:
         cut = [prune_student(self.student(trained, member), fraction) for member in range(len(trained.weights))]
         spec = replace(trained.spec, units=widths(cut[0]))
         return Trained(spec, tuple(student.arrays for student in cut), trained.steps)
+
+    def finetune(self, trained: Trained, lesson: Lesson, options: Options) -> Trained:
+        """Without the gate, which nothing is trained of; on lives from their first cycle, or on windows."""
+        student = self.student(trained, 0)
+        if (self.mode == "window" and not student.whole) or (self.mode == "stream" and student.kind not in RECURRENT):
+            raise LnncError(f"'{trained.spec.kind}' is not trained through its program", "qat", "train a cell so")
+        weights = [self._finetuned(trained, member, lesson, options) for member in range(len(trained.weights))]
+        return Trained(trained.spec, tuple(weights), trained.steps + lesson.schedule.steps)
+
+    def _finetuned(self, trained: Trained, member: int, lesson: Lesson, options: Options) -> Weights:
+        student = replace(self.student(trained, member), gate=False)
+        network = restored([student])
+        lives = [self.series[name] for name in self.groups[member]]
+
+        def to_checkpoint(_: nn.Module) -> Checkpoint:
+            return student_checkpoint(replace(student, arrays=network.arrays(0)), lives, trained.spec.name)
+
+        finetune(
+            BatteryTwin(network, student), to_checkpoint, life_material(lives, self.mode), lesson.schedule, options,
+            file=lesson.file and lesson.file.with_suffix(f".{member}{lesson.file.suffix}"), label=lesson.label,
+            show=lesson.show, about={"problem": self.digest, "member": str(member)},
+        )  # fmt: skip
+        return network.arrays(0)
 
     # ---------------------------------------------------------------- compiled
 

@@ -71,7 +71,7 @@ class SplitConfig:
 class TrainConfig:
     """The schedule of students and rivals; see `train.loop.Schedule`."""
 
-    steps: int = key(3000, least=1)
+    steps: int = key(2000, least=1)
     peak_lr: float = key(6e-3, least=1e-9, most=10.0)
     weight_decay: float = key(1e-4, least=0.0)
     batch: int = key(256, least=1)
@@ -101,17 +101,18 @@ class DistilConfig:
 
 @dataclass(frozen=True)
 class PruneConfig:
-    """`of`: the students to prune; none: those on the front that have 4 units or more."""
+    """`of`: the students to prune; none: the `most` best of those on the front that have 4 units or more."""
 
     fractions: tuple[float, ...] = key((0.5,), least=0.01, most=0.99)
     of: tuple[str, ...] = ()
+    most: int = key(1, least=0)
 
 
 @dataclass(frozen=True)
 class RecoverConfig:
     """Distillation after pruning, and the same shapes from scratch in as many steps in all."""
 
-    steps: int = key(1000, least=1)
+    steps: int = key(700, least=1)
     scratch: bool = True
 
 
@@ -121,6 +122,7 @@ class QatConfig:
 
     steps: int = key(0, least=0)
     peak_lr: float = key(1e-4, least=1e-9, most=10.0)
+    batch: int = key(16, least=1)
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class ParetoConfig:
     """`trials`: to be searched beyond the families of the stages before; 0: no search."""
 
     method: str = key("nsga2", choices=METHODS)
-    trials: int = key(16, least=0)
+    trials: int = key(8, least=0)
     population: int = key(8, least=2)
     objectives: tuple[str, ...] = key(OBJECTIVES, choices=OBJECTIVES, some=True)
     space: dict[str, Any] = field(default_factory=dict)

@@ -18,6 +18,7 @@ import numpy as np
 from lnnc.errors import LnncError
 from lnnc.frontend.storage import readable, write_atomically
 from lnnc.ir.graph import Array
+from lnnc.quantize.context import Options
 from lnnc.train.candidates import write_candidates
 from lnnc.train.measure import Errors, Making, measure_set
 from lnnc.train.pareto import OBJECTIVES, Candidate, Measured, front
@@ -39,6 +40,7 @@ class Member:
         teacher, start: files of sets; start: weights to go on from.
         fraction: of the neurons of `start` that leave first; 0: none.
         lesson: None: it is not trained, only cut.
+        through: options of the integer program that `start` is trained through; None: an ordinary training.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Member:
     start: Path | None = None
     fraction: float = 0.0
     more: Mapping[str, Any] | None = None
+    through: Options | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,9 @@ def _trained(task: _Task, state: Path) -> Trained:
         member.lesson, teacher=tuple(map(load_trained, member.teacher)), start=start, file=state, show=task.show,
         label=f"{member.stage} {member.name}",
     )  # fmt: skip
+    if member.through is not None:
+        assert start is not None
+        return task.problem.finetune(start, lesson, member.through)
     trained = task.problem.train(spec, lesson)
     state.unlink(missing_ok=True)
     return trained

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,8 +21,9 @@ from lnnc.ir.graph import Array
 from lnnc.pipeline import run_model
 from lnnc.quantize.context import Options
 from lnnc.train.distill import Examples, distill, teach
+from lnnc.train.finetune import Material, SequenceTwin, finetune
 from lnnc.train.models import Network
-from lnnc.train.problem import Lesson, Spec, Trained
+from lnnc.train.problem import Lesson, Spec, Trained, Weights
 from lnnc.train.prune import prune
 from lnnc.train.sequence_networks import CELLS, FEEDFORWARD, cell_neurons, restore, sequence_networks, sequence_ops
 from lnnc.train.sequences import Columns, Scaling, Task, baselines, columns_of, scalings, wanted_at
@@ -153,6 +154,40 @@ class SequenceProblem:
         units = (int(cut[0]["head.weight"].shape[1]),)
         return Trained(Spec(trained.spec.kind, units, trained.spec.more), tuple(cut), trained.steps)
 
+    def finetune(self, trained: Trained, lesson: Lesson, options: Options) -> Trained:
+        if trained.spec.kind not in CELLS:
+            raise LnncError(f"'{trained.spec.kind}' is not trained through its program", "qat", "train a cell so")
+        weights = [self._finetuned(trained, member, lesson, options) for member in range(len(trained.weights))]
+        return Trained(trained.spec, tuple(weights), trained.steps + lesson.schedule.steps)
+
+    def _finetuned(self, trained: Trained, member: int, lesson: Lesson, options: Options) -> Weights:
+        width = len(self.task.inputs)
+        network = sequence_networks(trained.spec.kind, width, trained.spec.units, self.task.outputs, 1, 0)
+        restore(network, [trained.weights[member]])
+        scaling, steps = self.scalings[member], self.task.steps
+        wanted = [np.repeat(each, steps) for each in scaling.wanted]  # a target's steps one behind the other
+        twin = SequenceTwin(network, _pair(*scaling.seen), _pair(*wanted))
+
+        def to_checkpoint(_: nn.Module) -> Checkpoint:
+            now = {member: network.arrays(0)}
+            return self.checkpoint(replace(trained, weights=tuple(now.get(i, {}) for i in range(member + 1))), member)
+
+        scale = _single(np.repeat(scaling.wanted[1], steps))
+        finetune(
+            twin, to_checkpoint, self._material(member, scale), lesson.schedule, options, label=lesson.label,
+            file=lesson.file and lesson.file.with_suffix(f".{member}{lesson.file.suffix}"), show=lesson.show,
+            about={"problem": self.digest, "member": str(member)},
+        )  # fmt: skip
+        return network.arrays(0)
+
+    def _material(self, member: int, scale: Tensor) -> Material:
+        """The pieces of training in real units."""
+        examples, scaling = self._pieces(), self.scalings[member]
+        inputs = examples.inputs[:, :, member] * _single(scaling.seen[1]) + _single(scaling.seen[0])
+        offset = _single(np.repeat(scaling.wanted[0], self.task.steps))
+        assert examples.weight is not None
+        return Material(inputs, examples.truth[:, :, member] * scale + offset, examples.weight[:, :, member], scale)
+
     # ---------------------------------------------------------------- compiled
 
     def checkpoint(self, trained: Trained, member: int) -> Checkpoint:
@@ -239,6 +274,10 @@ def _forward(network: nn.Module, inputs: Tensor) -> Tensor:
 def _wider(low: float, high: float) -> tuple[float, float]:
     room = MARGIN * (high - low) or max(abs(high), 1.0) * MARGIN
     return float(low - room), float(high + room)
+
+
+def _pair(offset: Array, scale: Array) -> tuple[Tensor, Tensor]:
+    return _single(offset), _single(scale)
 
 
 def _single(x: Array) -> Tensor:

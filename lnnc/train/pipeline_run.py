@@ -53,7 +53,7 @@ def pipeline(config: Config, runtime: Runtime | None = None) -> tuple[Stage, ...
         _stage(config, run, "prune", ("data", "split", "distil"), ("prune", "compile"), _pruned),
         _stage(config, run, "recover", ("data", "split", "teacher", "distil", "prune"),
                ("recover", "distil", "train", "compile"), _recovered),
-        qat_stage(config, making_of(config), run.jobs),
+        qat_stage(config, making_of(config), schedule_of(config), run.jobs),
         pareto_stage(config, making_of(config), schedule_of(config), distillation_of(config), run.jobs, run.storage),
         select_stage(config),
         compile_stage(config, making_of(config)),
@@ -147,14 +147,15 @@ def _pruned(config: Config, work: Workspace, problem: Problem) -> list[Member]:
 
 
 def _sources(config: Config, work: Workspace) -> list[Candidate]:
-    """The students to prune: those that are named, else those on the front that are cells of some size."""
+    """The students to prune: those that are named, else the best cells of some size on the front."""
     students = [c for c in read_candidates(work.inputs["distil"] / CANDIDATES) if c.stage in ("distil", "scratch")]
     stage = "distil" if config.teacher.models else "scratch"
     own = [candidate for candidate in students if candidate.stage == stage]
     if config.prune.of:
         return [candidate for candidate in own if _spec_of(candidate).name in config.prune.of]
     best = front(own, config.pareto.objectives)
-    return [c for c in best if _spec_of(c).kind not in ("mlp", "linear") and _spec_of(c).units[0] >= LEAST_UNITS]
+    large = [c for c in best if _spec_of(c).kind not in ("mlp", "linear") and _spec_of(c).units[0] >= LEAST_UNITS]
+    return large[: config.prune.most]
 
 
 def _spec_of(candidate: Candidate) -> Spec:

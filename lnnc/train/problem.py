@@ -126,6 +126,14 @@ class Problem(Protocol):
         """
         ...
 
+    def finetune(self, trained: Trained, lesson: Lesson, options: Options) -> Trained:
+        """The set after quantization-aware training by the lesson's schedule.
+
+        Raises:
+            LnncError: networks of this kind are not trained so.
+        """
+        ...
+
     def checkpoint(self, trained: Trained, member: int) -> Checkpoint:
         """One model of the set, to compile."""
         ...
