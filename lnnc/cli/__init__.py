@@ -13,6 +13,7 @@ from lnnc.cli.model import compile_command, inspect, run, verify
 from lnnc.cli.onnx import export_group
 from lnnc.cli.package import package
 from lnnc.cli.profile import profile
+from lnnc.cli.search import pareto, pipeline, select
 from lnnc.cli.terminal import BAD_INPUT, INTERRUPTED, OK, complain
 from lnnc.cli.train import train
 from lnnc.cli.weights import import_group
@@ -69,6 +70,9 @@ for _command in (
     data_group,
     train,
     package,
+    pipeline,
+    pareto,
+    select,
     demo,
     doctor,
 ):
