@@ -13,7 +13,8 @@ from lnnc.cli.model import compile_command, inspect, run, verify
 from lnnc.cli.onnx import export_group
 from lnnc.cli.package import package
 from lnnc.cli.profile import profile
-from lnnc.cli.search import pareto, pipeline, select
+from lnnc.cli.reproduce import reproduce_group
+from lnnc.cli.search import PARTS, pareto, pipeline, select
 from lnnc.cli.terminal import BAD_INPUT, INTERRUPTED, OK, complain
 from lnnc.cli.train import train
 from lnnc.cli.weights import import_group
@@ -53,6 +54,8 @@ def cli() -> None:
     lnnc data import cells/ --nominal 2.0 -o soh.h5  cycling files become a dataset; lnnc data where: published ones
     lnnc train soh.h5 -o student.npz                 a dataset becomes a student that forecasts, scored on unseen cells
     lnnc package student.npz --data soh.h5 -o s.pt   a student and all that surrounds it become a checkpoint
+    lnnc pipeline soh.toml                           from files to a chosen, compiled, verified student, resumable
+    lnnc select soh/pareto/candidates.csv --max-flash 8k
     lnnc doctor                                      which tools are here, and how to get the others
 
     Exit codes: 0 ok, 1 verification failed, 2 bad input or usage.
@@ -70,9 +73,11 @@ for _command in (
     data_group,
     train,
     package,
-    pipeline,
+    *PARTS,
     pareto,
     select,
+    pipeline,
+    reproduce_group,
     demo,
     doctor,
 ):

@@ -81,7 +81,8 @@ def _scores(file: Path) -> str:
 
     with file.open(encoding="utf-8", newline="") as text:
         header, *rows = csv.reader(text)
-    cells = [(row[0], row[1]) for row in rows] + [PAPER]
+    cells: list[tuple[str, ...]] = [(row[0], row[1]) for row in rows]
+    cells.append(PAPER)
     return f"Mean absolute error of SOH over the next 100 cycles:\n{columns((header[0], header[1]), cells)}\n"
 
 

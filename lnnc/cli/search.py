@@ -76,6 +76,35 @@ def pipeline(
         say(f"the result: {run / 'compile'}")
 
 
+def _part(name: str, stage: str, does: str) -> click.Command:
+    """A command that runs a pipeline as far as one stage."""
+
+    @click.command(name, short_help=does)
+    @run_options
+    def command(config: str, folder: str | None, jobs: int, storage: str | None) -> None:
+        from lnnc.train.pipeline_run import Runtime, run_pipeline
+
+        read, run = _config(config, folder)
+        made = run_pipeline(read, run, say, Runtime(jobs, storage), until=stage)
+        say(f"the result: {made[stage].folder}")
+
+    command.help = f"""{does}
+
+    The stages before are run where they are not done yet; what CONFIG.toml says of them: docs/pipeline.md.
+
+    \b
+    lnnc {name} soh.toml --jobs 2"""
+    return command
+
+
+PARTS = (
+    _part("distill", "distil", "Train the family of students under their teachers, and from scratch beside them."),
+    _part("prune", "prune", "Remove a part of the neurons of the distilled students."),
+    _part("recover", "recover", "Teach the pruned students again, beside the same shapes from scratch."),
+    _part("qat", "qat", "Train the best cell on through its integer program."),
+)
+
+
 @click.command()
 @run_options
 @click.option(
