@@ -42,7 +42,7 @@ def _units(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]
               help="Fed from the first cycle of life, or reset and fed the last 100.")  # fmt: skip
 @click.option("--gate/--no-gate", default=True, show_default=True,
               help="Blend with naive forecasts by what each has said of the last 100 cycles.")  # fmt: skip
-@click.option("--inputs", type=click.Choice(["features", "means", "all"]),
+@click.option("--inputs", type=click.Choice(["features", "ageless", "means", "all"]),
               help="What it sees of a block (default: features for a cell, means without one).")  # fmt: skip
 @click.option("--skip/--no-skip", default=False, show_default=True, help="The head reads the inputs too.")
 @click.option("--members", type=click.IntRange(1), default=1, show_default=True,

@@ -46,6 +46,7 @@ def _all(signal: Signal) -> Array:
 
 INPUTS = {
     "features": Inputs((True, True, True, False), lambda signal: signal.features),  # what a cell with a state needs
+    "ageless": Inputs((True, True, True), lambda signal: signal.features[..., :3]),  # the same, whatever the age
     "all": Inputs((True,) * (HISTORY + 3) + (False,), _all),
     "means": Inputs((True,) * (HISTORY + 1), _means),  # what a network without one needs
 }

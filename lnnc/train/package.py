@@ -53,7 +53,7 @@ def student_checkpoint(student: Student, lives: Sequence[Array], where: str, nam
 def streaming_ops(student: Student) -> tuple[Op, ...]:
     """One step for each block of samples; the state lives as long as the series does."""
     cell = student.kind not in ("mlp", "linear")
-    seen = {"features": _features, "means": _deviations, "all": _everything}[student.inputs]()
+    seen = {"features": _features, "ageless": _shapes, "means": _deviations, "all": _everything}[student.inputs]()
     ops = (
         Collect("block", SCALED, f.BLOCK, "block"),
         Spread("spread", "block", f.SUB, "spread"),
@@ -104,11 +104,18 @@ def windowed_ops(student: Student) -> tuple[Op, ...]:
 
 def _ageless(student: Student) -> Student:
     """The cell without its fourth input: how old a series is a window does not tell, so it was always 0."""
+    if student.inputs == "ageless":
+        return student
     age = len(f.features())
     arrays = dict(student.arrays)
     for name in ("gate.weight", "candidate.weight", *(["head.weight"] if student.skip else [])):
         arrays[name] = np.delete(arrays[name], age, axis=1)
     return replace(student, arrays=arrays)
+
+
+def _shapes() -> tuple[Op, ...]:
+    """`observed`: slope, surprise, bend."""
+    return (*_clamped("observed", "recent", f.features()[:, -REACH:], "features"), _part("slope", "observed", 0, 1))
 
 
 def _features() -> tuple[Op, ...]:
@@ -141,9 +148,10 @@ def _window_inputs(student: Student) -> tuple[Op, ...]:
     """As the stream's; how old a series is, a window does not tell: that row stays 0."""
     if student.inputs == "means":
         return _deviations()
-    rows = {"features": f.features(), "all": np.concatenate([_around(), f.features()])}[student.inputs]
-    rows = np.concatenate([rows, np.zeros((1, f.MEANS))])
-    slope = len(rows) - 4
+    around = [_around()] if student.inputs == "all" else []
+    age = [] if student.inputs == "ageless" else [np.zeros((1, f.MEANS))]
+    rows = np.concatenate([*around, f.features(), *age])
+    slope = f.MEANS * len(around)
     return (*_clamped("observed", "means", rows, "deviations"), _part("slope", "observed", slope, 1))
 
 
