@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lnnc.errors import LnncError
+from lnnc.frontend.import_dlnet import infer_architecture
 from lnnc.train.distill import (
     ALONE,
     Distillation,
@@ -18,10 +19,13 @@ from lnnc.train.distill import (
     distance,
     distill,
     distillation_loss,
+    gradients,
     teach,
 )
-from lnnc.train.dlnet import Shape, build, ends
+from lnnc.train.dlnet import Shape, build, ends, to_tensors
 from lnnc.train.loop import Schedule
+from lnnc.train.neurons import dlnet_neurons
+from lnnc.train.prune import prune
 from lnnc.train.recover import epochs_to_steps, mean_absolute_error, recover
 
 SHAPE = Shape(12, 6, (8,), 3, (8,), "low_rank", 0, 1, 0.05)
@@ -143,6 +147,18 @@ def test_hidden_trajectories_are_matched_through_a_learned_map() -> None:
     assert float(start(matched, 0, generator)) == pytest.approx(output + hidden, rel=1e-5)
     losses = distill(student, data, config, Schedule(150, 1e-2, batch=32), states=ends)
     assert losses[-20:].mean() < losses[:20].mean() / 2
+
+
+def test_gradients_for_pruning_are_those_of_the_loss() -> None:
+    student = build(SHAPE, 0)
+    loss = distillation_loss(examples(), ALONE, Schedule(steps=3, batch=16))
+    first, second = gradients(student, loss, 2)
+    assert all(weight.grad is None for weight in student.parameters())
+    assert set(first) == set(to_tensors(student))
+    loss(student, 0, torch.Generator().manual_seed(0)).backward()
+    assert all((first[name] == weight.grad.double().numpy()).all() for name, weight in student.named_parameters())
+    layers = dlnet_neurons(infer_architecture(to_tensors(student), "test", 0.05, 1, 1, "window"), to_tensors(student))
+    assert prune(to_tensors(student), layers, 0.3, "taylor", [first, second]).removed == (6, 19)
 
 
 def test_recovery_has_a_rival_of_equal_steps(tmp_path: Path) -> None:

@@ -225,3 +225,19 @@ def distill(
             torch.manual_seed(schedule.seed)
             module = Matched(student, neurons, examples.states.shape[-1])
     return fit(module, loss, schedule, checkpoint=checkpoint, label=label, show=show, about=about)
+
+
+def gradients(model: nn.Module, loss: Loss, batches: int, seed: int = 0) -> list[dict[str, Array]]:
+    """The gradient of every weight on so many batches of a loss: what importance "taylor" of `prune` is made of."""
+    generator, found = torch.Generator().manual_seed(seed), []
+    for step in range(batches):
+        model.zero_grad()
+        loss(model, step, generator).backward()  # type: ignore[no-untyped-call]
+        found.append({name: _gradient(weight) for name, weight in model.named_parameters()})
+    model.zero_grad()
+    return found
+
+
+def _gradient(weight: nn.Parameter) -> Array:
+    grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+    return grad.detach().double().numpy().copy()
