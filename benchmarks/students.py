@@ -54,7 +54,7 @@ def entries() -> list[Entry]:
     """What is compared."""
     long, fast, wide = Schedule(4000, 1e-2), Schedule(1500, 1.5e-2), Schedule(1500, 1e-2)
     window = Recipe(mode="window", gate=False, skip=True, scale=0.0, schedule=long)
-    stream = Recipe(skip=True, scale=0.2, schedule=fast)
+    stream = Recipe(inputs="ageless", skip=True, scale=0.2, schedule=fast)
     return [
         Entry("gated 8, window", window),
         Entry("gated 6, window, 5 steps", replace(window, units=(6,), hop=20)),
@@ -62,7 +62,9 @@ def entries() -> list[Entry]:
         Entry("mlp 16-8, window", replace(window, kind="mlp", units=(16, 8), skip=False)),
         Entry("gated 4, stream, trust", replace(stream, units=(4,))),
         Entry("gated 8, stream, trust", stream),
+        Entry("gated 8 and age, stream, trust", replace(stream, inputs="features")),
         Entry("gated 16, stream, trust", replace(stream, units=(16,), schedule=wide)),
+        Entry("gated 3 x 8 and age, stream, trust", replace(stream, inputs="features", members=3)),
         Entry("cfc 6, stream, trust", replace(stream, kind="cfc", units=(6,))),
         Entry("leaky 8, stream, trust", replace(stream, kind="leaky")),
         Entry("ltc 4, stream, trust", replace(stream, kind="ltc", units=(4,))),
