@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lnnc.errors import LnncError
+from lnnc.train import config_tables as t
 from lnnc.train.config import Config, load_config, read_config
 from lnnc.train.problem import Spec, parse_spec
 from lnnc.train.select import Limits
@@ -162,3 +165,39 @@ def test_a_section_is_plain_and_complete() -> None:
     section = read(BATTERY).section("recover")
     assert section == {"steps": 700, "scratch": True}
     assert read(BATTERY).section("prune") == {"fractions": [0.5], "of": [], "most": 1}
+
+
+# --- docs/pipeline.md ---
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "pipeline.md"
+
+
+def test_the_configurations_of_the_page_are_valid() -> None:
+    blocks = PAGE.read_text(encoding="utf-8").split("```toml\n")[1:]
+    found = [read(tomllib.loads(block.split("```")[0])) for block in blocks]
+    assert [config.kind for config in found] == ["battery", "battery", "sequences"]
+    assert found[1].pareto.trials == 40 and found[2].task.predict == "change"
+
+
+def test_the_page_names_every_key() -> None:
+    text = PAGE.read_text(encoding="utf-8").split("## Keys")[1]
+    tables = (
+        t.BatteryData, t.SequenceData, t.BatteryTask, t.SequenceTask, t.SplitConfig, t.TrainConfig, t.TeacherConfig,
+        t.DistilConfig, t.PruneConfig, t.RecoverConfig, t.QatConfig, t.ParetoConfig, t.SelectConfig, t.CompileConfig,
+    )  # fmt: skip
+    keys = {f.name for table in tables for f in fields(table)}
+    assert {key for key in keys if f"`{key}`" not in text} == set()
+
+
+def test_the_page_tells_the_defaults() -> None:
+    text = PAGE.read_text(encoding="utf-8").split("## Keys")[1]
+    battery, other = read(BATTERY), read(SEQUENCES)
+    for said in (
+        f"{battery.train.steps} / {other.train.steps}", f"{battery.teacher.steps} / {other.teacher.steps}",
+        f"{battery.recover.steps} / {other.recover.steps}", f"{battery.train.batch} / {other.train.batch}",
+        str(list(battery.distil.students)).replace("'", '"'), str(list(other.distil.rivals)).replace("'", '"'),
+        f'`"{battery.pareto.method}"`, {battery.pareto.trials}, {battery.pareto.population}',
+        f'`"{battery.select.max_flash}"`, `"{battery.select.max_ram}"`',
+        f"{battery.qat.steps}, 1e-4, {battery.qat.batch}",
+    ):  # fmt: skip
+        assert said in text, said

@@ -35,7 +35,7 @@ def horizon_plot(path: Path) -> None:
 
 PLOTS = {"front": front_plot, "forecast": forecast_plot, "horizon": horizon_plot}
 WORDS = {
-    "front": {"distil", "prune", "front", "persistence", "line 20", "chosen", "all of it", "flash / bytes"},
+    "front": {"distil", "prune", "front", "persistence: 0.007", "line 20: 0.0028", "chosen", "all of it"},
     "forecast": {"seen", "truth", "model", "persistence", "cell 3"},
     "horizon": {"model", "line 20", "cycles ahead", "mean |error| / SOH"},
 }

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +239,49 @@ def test_several_processes_give_the_same_files(where: Path, tmp_path_factory: py
         )
         found.append({name: each.digest for name, each in made.items()})
     assert found[0] == found[1]
+
+
+@pytest.mark.slow
+@pytest.mark.needs("arm-none-eabi-gcc", "unicorn")
+def test_three_workers_train_and_one_is_killed(where: Path) -> None:
+    """The real thing: workers that train, compile and measure; one dies in the middle of its trial."""
+    text = TOML.replace("steps = 6\n[teacher]", "steps = 200\n[teacher]").replace("trials = 2", "trials = 6")
+    text = text.replace("units = [3], weight_bits = [8, 16]", "units = [2, 3, 4, 5, 6, 7]")
+    (where / "tank.toml").write_text(text.replace('students = ["leaky-2", "leaky-4"]', 'students = ["leaky-4"]'))
+    command = [sys.executable, "-m", "lnnc", "pareto", str(where / "tank.toml"), "--jobs", "3"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        victim = _some_worker(where / "tank" / "search", process)
+        os.kill(victim, signal.SIGKILL)
+        said, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, said
+    (journal,) = (where / "tank" / "search").glob("*/study.journal")
+    (study,) = optuna_studies(journal)
+    states = [trial.state.name for trial in study.trials]
+    lost = [t for t in study.trials if t.state.name == "FAIL" and t.user_attrs["reason"] == "lost"]
+    assert states.count("COMPLETE") == 6 and len(lost) == 1
+    assert {t.params["units"] for t in study.trials if t.state.name == "COMPLETE"} == {2, 3, 4, 5, 6, 7}
+
+
+def _some_worker(folder: Path, process: subprocess.Popen[str]) -> int:
+    """The process of a worker that is in the middle of a trial."""
+    until = time.monotonic() + 400
+    while time.monotonic() < until and process.poll() is None:
+        for journal in folder.glob("*/study.journal"):
+            found = re.findall(r'"lease":\{"worker":"[^"]*","machine":"[^"]*","pid":(\d+)', journal.read_text())
+            if len(found) >= 2:
+                time.sleep(0.3)
+                return int(found[1])
+        time.sleep(0.05)
+    raise AssertionError("no worker began a trial")
+
+
+def optuna_studies(journal: Path) -> list[Any]:
+    """The studies in a journal, by Optuna itself."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+    return [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
 
 
 @fast

@@ -30,7 +30,7 @@ from lnnc.train.sequences import Columns, Scaling, Task, baselines, columns_of, 
 
 KEPT, KEPT_SAMPLES = 8, 400  # streams that a checkpoint carries to calibrate on
 MARGIN = 0.25  # of a port's range beyond what was seen in training, on both sides
-PIECE = 200  # samples of a sequence that are trained on at once
+PIECE = 100  # samples of a sequence that training goes back through; at least twice the window
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ class SequenceProblem:
     def _pieces(self) -> Examples:
         """Stretches of sequences from a state of rest, scored once a window has been seen; windows: at their end."""
         task, parts = self.task, []
-        length = task.window if task.mode == "window" else min(self.piece, max(map(len, self.columns.seen.values())))
+        length = task.window if task.mode == "window" else self._stretch()
         for name, seen in self.columns.seen.items():
             end = len(seen) - task.horizon  # samples that can be scored
             if task.mode == "window":
@@ -114,6 +114,9 @@ class SequenceProblem:
                 starts = np.arange(0, max(end - task.window + 1, 1), max(length - task.window + 1, 1))
             parts += [self._piece(name, int(start), length, end) for start in starts]
         return self._stacked(parts)
+
+    def _stretch(self) -> int:
+        return min(max(self.piece, 2 * self.task.window), max(map(len, self.columns.seen.values())))
 
     def _piece(self, name: str, start: int, length: int, end: int) -> tuple[str, Array, Array, Array]:
         """Inputs, what is wanted and which count, of `length` samples; behind the end the last is repeated."""

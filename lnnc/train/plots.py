@@ -61,10 +61,19 @@ def plot_front(
         for cost, panel in zip(costs, panels, strict=True):
             _front_panel(panel, candidates, baselines, cost, chosen)
         panels[0].set_ylabel("mean |error|" + (f" / {unit}" if unit else ""))
+        panels[0].set_ylim(*_levels(candidates, baselines))
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7, frameon=False)
         figure.suptitle(title, fontsize=9)
 
     _save(path, (PANEL[0] * len(costs) + 1.8, PANEL[1] + 0.6), draw)
+
+
+def _levels(candidates: Sequence[Candidate], baselines: Mapping[str, float]) -> tuple[float, float]:
+    """Errors to show: the fronts and the best naive forecaster; a poor one would squeeze them, and is only named."""
+    shown = [c.measured.error for cost in AXES for c in front(candidates, ("error", cost))]
+    shown += [min(baselines.values())] if baselines else []
+    room = 0.15 * (max(shown) - min(shown)) or 0.1 * max(shown) or 1.0
+    return max(0.0, min(shown) - room), max(shown) + room
 
 
 def _front_panel(
@@ -78,7 +87,7 @@ def _front_panel(
     panel.step([getattr(c.measured, cost) for c in best], [c.measured.error for c in best], where="post", color=FRONT,
                linewidth=1, label="front")  # fmt: skip
     for style, (name, error) in zip(LINES * 9, baselines.items(), strict=False):
-        panel.axhline(error, color="0.45", linewidth=0.8, linestyle=style, label=name)
+        panel.axhline(error, color="0.45", linewidth=0.8, linestyle=style, label=f"{name}: {error:.3g}")
     for candidate in candidates:
         if candidate.name == chosen:
             panel.plot(getattr(candidate.measured, cost), candidate.measured.error, "o", color=CHOSEN, label="chosen",

@@ -48,6 +48,11 @@ def follow_parent() -> None:
     process that started it.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """In a worker: do not outlive the process that started it."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

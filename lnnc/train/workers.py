@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 
 from lnnc.errors import LnncError
 from lnnc.train.lease import Watch
+from lnnc.train.pool import end_with_parent
 from lnnc.train.search import FAULT, Measure, Search, Tick, Trial, spent, whole
 from lnnc.train.study import POLL, open_study, read_study, tended, trials_of, work
 
@@ -89,6 +90,7 @@ def _start(search: Search, measure: Measure, storage: str, index: int) -> BasePr
 
 
 def _worker(search: Search, measure: Measure, storage: str, index: int) -> None:
+    end_with_parent()
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         work(search, measure, storage, index)
