@@ -34,7 +34,7 @@ def faults(document: dict[str, Any]) -> str:
 def test_the_files_alone_are_a_battery_pipeline() -> None:
     config = read(BATTERY)
     assert config.battery and config.name == "soh" and config.task.mode == "stream"
-    assert config.teacher.models == ("mlp-64-64",)
+    assert config.teacher.models == ("mlp-64-64+all",)
     assert config.distil.students == ("gated-4", "gated-8", "gated-16")
     assert config.select.limits == Limits(flash=8192, ram=2048)
     assert config.space == {"kind": Values(("gated",)), "units": Values((2, 3, 4, 6, 8, 10, 12, 16, 20))}
@@ -49,7 +49,7 @@ def test_the_columns_alone_are_a_pipeline_of_sequences() -> None:
 def test_a_table_changes_what_it_names_and_nothing_else() -> None:
     config = read({**BATTERY, "train": {"steps": 10}, "distil": {"students": ["cfc-3"]}, "select": {"rule": "knee"}})
     assert (config.train.steps, config.train.peak_lr) == (10, 6e-3)
-    assert config.distil.rivals == ("linear", "mlp-8", "mlp-16-8")
+    assert config.distil.rivals == ("linear", "mlp-8+all", "mlp-16-8+all")
     assert config.select.rule == "knee" and config.select.max_flash == "8k"
 
 

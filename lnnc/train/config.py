@@ -110,8 +110,8 @@ class _Sequences(_Battery):
 # What differs between the kinds where nothing is said.
 DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     BATTERY: {
-        "teacher": {"models": ["mlp-64-64"]},
-        "distil": {"students": ["gated-4", "gated-8", "gated-16"], "rivals": ["linear", "mlp-8", "mlp-16-8"]},
+        "teacher": {"models": ["mlp-64-64+all"]},
+        "distil": {"students": ["gated-4", "gated-8", "gated-16"], "rivals": ["linear", "mlp-8+all", "mlp-16-8+all"]},
         "pareto": {"space": {"kind": ["gated"], "units": [2, 3, 4, 6, 8, 10, 12, 16, 20]}},
         "select": {"max_flash": "8k", "max_ram": "2k"},
     },
