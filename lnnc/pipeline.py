@@ -17,9 +17,10 @@ from lnnc.codegen.emit import Files, Identity, avr_refusal, emit, read_manifest
 from lnnc.codegen.given import Given, first_other_line, read_given
 from lnnc.codegen.names import check_name
 from lnnc.errors import LnncError
+from lnnc.files import check_target, write_together
 from lnnc.frontend.build import build_graph
 from lnnc.frontend.checkpoint import Checkpoint
-from lnnc.frontend.storage import check_target, load_checkpoint, write_together
+from lnnc.frontend.storage import load_checkpoint
 from lnnc.ir.graph import Array, Graph, Linear, Timed
 from lnnc.ir.program import Program
 from lnnc.passes import run_passes

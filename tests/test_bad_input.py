@@ -17,7 +17,7 @@ import safetensors.numpy
 import torch
 from small import Document, Result, changed, document, lnnc, save, tensors_of
 
-from lnnc.frontend import storage
+from lnnc import files
 from lnnc.quantize.calibrate import ranges_of_checkpoint
 
 GOOD = document()
@@ -548,15 +548,15 @@ def test_several_files_are_replaced_together_or_not_at_all(tmp_path: Path) -> No
     def fail(_: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(storage.LnncError, match="No space left"):
-        storage.write_together([(tmp_path / "a", lambda p: p.write_text("new") and None), (tmp_path / "b", fail)])
+    with pytest.raises(files.LnncError, match="No space left"):
+        files.write_together([(tmp_path / "a", lambda p: p.write_text("new") and None), (tmp_path / "b", fail)])
     assert (tmp_path / "a").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("file")
-    storage.write_atomically(tmp_path / "link", lambda p: p.write_text("x") and None)
+    files.write_atomically(tmp_path / "link", lambda p: p.write_text("x") and None)
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "x"
 

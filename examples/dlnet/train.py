@@ -23,9 +23,10 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from lnnc.errors import LnncError
+from lnnc.files import write_atomically
 from lnnc.frontend.build import build_graph
 from lnnc.frontend.parse import parse_checkpoint
-from lnnc.frontend.storage import load_checkpoint, write_atomically
+from lnnc.frontend.storage import load_checkpoint
 from lnnc.quantize.calibrate import ranges_of_checkpoint
 
 Array = npt.NDArray[np.float64]

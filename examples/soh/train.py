@@ -21,7 +21,8 @@ from lnnc.data.baselines import forecasts as baselines
 from lnnc.data.linear import cross_fit
 from lnnc.data.splits import folds
 from lnnc.data.table import score_table, scores
-from lnnc.frontend.storage import save_checkpoint, write_atomically
+from lnnc.files import write_atomically
+from lnnc.frontend.storage import save_checkpoint
 from lnnc.pipeline import with_ranges
 from lnnc.train.evaluate import GATED_NAIVE, batch_of, student_forecasts
 from lnnc.train.integer import integer_forecasts

@@ -64,10 +64,10 @@ def import_command(paths: tuple[str, ...], output: str | None, no_join: bool, no
 
     from lnnc.data.dataset import save_dataset
     from lnnc.data.describe import summary
-    from lnnc.data.files import check_target
     from lnnc.data.importing import UNSTATED, import_data
     from lnnc.data.reading import ImportOptions
     from lnnc.data.recognise import check_output
+    from lnnc.files import check_target
 
     check_output(output, paths)
     check_target(Path(str(output)))

@@ -173,7 +173,8 @@ def run(
 
     import numpy as np
 
-    from lnnc.frontend.storage import load_array, load_checkpoint, write_atomically
+    from lnnc.files import write_atomically
+    from lnnc.frontend.storage import load_array, load_checkpoint
     from lnnc.pipeline import run_model
     from lnnc.report.render import finite_summary
 
@@ -196,7 +197,7 @@ def _check_result_target(output: str, data: str) -> None:
     """Refuse, before any work, a result that cannot be written or would replace the inputs."""
     from pathlib import Path
 
-    from lnnc.frontend.storage import check_not_same, check_target
+    from lnnc.files import check_not_same, check_target
 
     if Path(output).suffix != ".npz":
         raise LnncError(f"expected a name that ends in .npz, found '{output}'", "--output", "-o Y.npz")

@@ -117,7 +117,7 @@ def _declared(path: str | None, inputs: Any, outputs: Any) -> tuple[Any, Any]:
         return inputs, outputs
     import json
 
-    from lnnc.frontend.storage import readable
+    from lnnc.files import readable
 
     if inputs or outputs:
         raise LnncError("the ports stand in a file, and are given as options too", "--ports", "give one of both")
@@ -166,9 +166,10 @@ def export_onnx_command(model: str, output: str | None, time_input: bool) -> Non
     """
     from pathlib import Path
 
+    from lnnc.files import check_not_same, check_target
     from lnnc.frontend.build import build_graph
     from lnnc.frontend.onnx_export import export_onnx, save_onnx
-    from lnnc.frontend.storage import check_not_same, check_target, load_checkpoint
+    from lnnc.frontend.storage import load_checkpoint
 
     if output is None:
         raise LnncError("where shall the ONNX file go?", "--output", "-o step.onnx")

@@ -231,7 +231,7 @@ def _rule(rule: str | None, weights: dict[str, float] | None) -> str:
 def _copy(candidates: str, model: str, output: str) -> None:
     from pathlib import Path
 
-    from lnnc.frontend.storage import check_target, readable, write_atomically
+    from lnnc.files import check_target, readable, write_atomically
 
     if Path(output).suffix != ".npz":
         raise LnncError(f"expected a name that ends in .npz, found '{output}'", "--output", "-o chosen.npz")

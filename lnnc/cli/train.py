@@ -93,7 +93,7 @@ def _checked(output: str) -> Path:
     from pathlib import Path
 
     from lnnc.errors import LnncError
-    from lnnc.frontend.storage import check_target
+    from lnnc.files import check_target
 
     if Path(output).suffix != ".npz":
         raise LnncError("expected a path that ends in .npz", output, "-o student.npz")
@@ -141,7 +141,7 @@ def _folds(series: dict[str, Array], recipe: Recipe, target: Path, run: dict[str
     from lnnc.data.baselines import BEST_NAIVE
     from lnnc.data.splits import save_folds
     from lnnc.data.table import score_table
-    from lnnc.frontend.storage import write_atomically
+    from lnnc.files import write_atomically
     from lnnc.train.evaluate import score_folds
     from lnnc.train.soh import cross_train
     from lnnc.train.student import save_student

@@ -91,7 +91,8 @@ def import_ncps_command(
     lnnc import ncps weights.pth --config cell.json --calibration X.npz -o model.pt
     """
     from lnnc.convert import import_ncps
-    from lnnc.frontend.storage import check_checkpoint_target, check_not_same, load_array, save_checkpoint
+    from lnnc.files import check_not_same
+    from lnnc.frontend.storage import check_checkpoint_target, load_array, save_checkpoint
     from lnnc.pipeline import summary, with_ranges
 
     if output is not None:

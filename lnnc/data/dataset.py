@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lnnc.data.files import readable, write_atomically
 from lnnc.data.hdf5 import h5py_module, is_hdf5, opened
 from lnnc.errors import Findings, LnncError
+from lnnc.files import readable, write_atomically
 
 Array = NDArray[np.float64]
 FORMAT, VERSION = "lnnc-sequences", 1

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from lnnc.data.dataset import Dataset, Sequence
-from lnnc.data.files import write_atomically
 from lnnc.data.lives import END_OF_LIFE, end_of_life
 from lnnc.errors import LnncError
+from lnnc.files import write_atomically
 
 LEGEND_MAX = 12
 

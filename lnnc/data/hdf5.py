@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lnnc.data.files import reason
 from lnnc.errors import LnncError
+from lnnc.files import reason
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _BROKEN = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError, OverflowError,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lnnc.data.files import readable, reason
 from lnnc.data.hdf5 import is_hdf5, opened
 from lnnc.errors import LnncError
+from lnnc.files import readable, reason
 
 KINDS = "MATR .mat (v7.3), CSV, Battery Data Format CSV, .npz, .npy"
 SUFFIXES = (".mat", ".csv", ".tsv", ".txt", ".npz", ".npy")  # in a folder; a file that is named may end otherwise

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lnnc.errors import Findings, LnncError
+from lnnc.files import write_atomically
 
 FORMAT = "lnnc folds 1"
 
@@ -79,20 +79,12 @@ def save_folds(split: Folds, path: str | Path) -> None:
         LnncError: the file cannot be written.
     """
     document = {"format": FORMAT, "seed": split.seed, "folds": split.groups}
-    try:
-        _replace(Path(path), json.dumps(document, indent=1) + "\n")
-    except OSError as error:
-        raise LnncError(f"cannot write ({error.strerror})", str(path), "choose a writable path") from error
+    text = json.dumps(document, indent=1) + "\n"
+    write_atomically(Path(path), lambda file: _write(file, text))
 
 
-def _replace(file: Path, text: str) -> None:
-    """Write to a temporary file beside `file`, then rename it."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _write(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8", newline="\n")
 
 
 def load_folds(path: str | Path, names: Iterable[str]) -> Folds:

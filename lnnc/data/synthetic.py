@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from lnnc.data.dataset import Array
-from lnnc.data.files import write_atomically
 from lnnc.data.hdf5 import h5py_module
 from lnnc.data.matr import BATCHES, NOMINAL, SYNTHETIC
 from lnnc.data.matr_rules import CONTINUED, NOISY, READ, UNFINISHED
 from lnnc.errors import LnncError
+from lnnc.files import write_atomically
 
 DATES = {number: f"{d[:4]}-{d[4:6]}-{d[6:]}" for d, number in BATCHES.items() if number in READ}
 USER_BLOCK = 512

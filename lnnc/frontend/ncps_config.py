@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from lnnc.errors import Findings, LnncError
+from lnnc.files import readable
 from lnnc.frontend.cells import BACKBONES
 from lnnc.frontend.checkpoint import STEPS_MAX
 from lnnc.frontend.fields import is_number, shown, unknown_keys
 from lnnc.frontend.layers import ACTIVATIONS, activation_layer, layer_name, norm_layer
 from lnnc.frontend.ncps_weights import CellConfig, Part, Weights, read_cell, read_linear
 from lnnc.frontend.network import TIME_MAX
-from lnnc.frontend.storage import readable
 from lnnc.ir.graph import Array
 
 _COMMON = ("cell", "timespan", "mixed_memory", "before", "after", "inputs", "outputs")

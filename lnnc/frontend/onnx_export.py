@@ -12,11 +12,11 @@ import numpy as np
 
 from lnnc._version import __version__
 from lnnc.errors import LnncError
+from lnnc.files import write_atomically
 from lnnc.frontend.onnx_check import run_file, run_graph, runner
 from lnnc.frontend.onnx_read import require_onnx
 from lnnc.frontend.onnx_write import DATA, NEXT, RESULT, TIME, Writer
 from lnnc.frontend.onnx_write_cells import write_ops
-from lnnc.frontend.storage import write_atomically
 from lnnc.ir.evaluate import evaluate
 from lnnc.ir.graph import Array, Graph, Leaky, Ltc, Port, Pure, Timed
 

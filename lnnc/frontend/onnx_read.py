@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lnnc.errors import Findings, LnncError
+from lnnc.files import readable
 from lnnc.frontend.checkpoint import WIDTH_MAX
 from lnnc.frontend.fields import ELEMENTS_MAX
-from lnnc.frontend.storage import readable
 
 Constant = NDArray[Any]
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
-import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lnnc.errors import Findings, LnncError
+from lnnc.files import check_not_same, check_target, readable, write_atomically
 from lnnc.frontend.checkpoint import Checkpoint, checkpoint_document
 from lnnc.frontend.fields import finite
 from lnnc.frontend.parse import parse_checkpoint
@@ -40,31 +36,6 @@ def read_document(path: str | Path) -> Any:
     from lnnc.frontend.torch_storage import read_torch
 
     return read_torch(file)
-
-
-def readable(path: str | Path, hint: str) -> Path:
-    """The path, if it is that of a file with content that may be read.
-
-    Raises:
-        LnncError: no such file, a folder, a device, an empty file, or no permission.
-    """
-    file = Path(path)
-    try:
-        if file.is_dir():
-            raise LnncError("it is a folder, expected a file", str(path), hint)
-        if not file.is_file():
-            what = "it is not a regular file" if file.exists() else "no such file"
-            raise LnncError(what, str(path) or "''", hint)
-        if file.stat().st_size == 0:
-            raise LnncError("the file is empty", str(path), "save it again")
-        with file.open("rb"):
-            return file
-    except (OSError, ValueError) as error:
-        raise LnncError(f"cannot read it ({_reason(error)})", str(path)[:200], hint) from error
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _read_safetensors(file: Path) -> Any:
@@ -146,48 +117,6 @@ def _write_safetensors(checkpoint: Checkpoint, temporary: Path) -> None:
     save_file(tensors, str(temporary), metadata={"lnnc": json.dumps(document, sort_keys=True)})
 
 
-def check_target(file: Path) -> Path:
-    """The path that writing `file` will replace (a link's target), if it may be written.
-
-    A rename needs no permission for the file it replaces, so a write-protected one is looked for here: whoever
-    protected it did not want it replaced, be it by root.
-
-    Raises:
-        LnncError: the folder does not exist or is write-protected; the file is a folder, a device or write-protected.
-    """
-    try:
-        return _checked_target(file, Path(os.path.realpath(file)))
-    except (OSError, ValueError) as error:  # a name too long, a folder that may not be searched
-        raise LnncError(f"cannot write ({_reason(error)})", str(file)[:200], "choose another path") from error
-
-
-def _checked_target(file: Path, target: Path) -> Path:
-    folder = target.parent
-    if not folder.is_dir():
-        raise LnncError(f"the folder '{file.parent}' does not exist", str(file), "create it, or choose another path")
-    if _protected(folder):
-        raise LnncError(f"cannot write into '{folder}' (it is write-protected)", str(file), "choose another folder")
-    if target.exists() and not target.is_file():
-        raise LnncError("cannot write: it is no regular file", str(file), "choose another path")
-    if target.exists() and _protected(target):
-        raise LnncError("cannot write: the file is write-protected", str(file), "choose another path")
-    return target
-
-
-def _protected(path: Path) -> bool:
-    return not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
-
-
-def check_not_same(output: str | Path, given: str | Path, what: str) -> None:
-    """Refuse to write over a file that was read.
-
-    Raises:
-        LnncError: both paths lead to the same file.
-    """
-    if Path(output).exists() and Path(given).exists() and os.path.samefile(output, given):
-        raise LnncError(f"would overwrite {what} '{given}'", "--output", "choose another path")
-
-
 def check_checkpoint_target(output: str, weights: str, calibration: str | None) -> None:
     """Refuse, once the weights can be read and before any work, a checkpoint that cannot be written or replaces them.
 
@@ -200,44 +129,3 @@ def check_checkpoint_target(output: str, weights: str, calibration: str | None) 
     if calibration is not None:
         check_not_same(output, calibration, "the calibration")
     check_target(Path(output))
-
-
-def write_atomically(file: Path, write: Callable[[Path], None]) -> None:
-    """Call `write` on a temporary file beside `file`, then rename it. See `write_together`."""
-    write_together([(file, write)])
-
-
-def write_together(parts: Sequence[tuple[Path, Callable[[Path], None]]]) -> None:
-    """Write several files: each to a temporary beside its place, and only when all are whole, rename them.
-
-    Raises:
-        LnncError: a folder does not exist or cannot be written, a file is protected, or the disk is full; no file has
-            then been replaced.
-    """
-    with ExitStack() as stack:
-        renames = []
-        for file, write in parts:
-            try:
-                target = check_target(file)
-                temporary = _temporary(target)
-                stack.callback(temporary.unlink, missing_ok=True)
-                write(temporary)
-                temporary.chmod(0o666 & ~_umask())
-            except (OSError, ValueError) as error:
-                hint = "choose a writable path with room on it"
-                raise LnncError(f"cannot write ({_reason(error)})", str(file)[:200], hint) from error
-            renames.append((temporary, target))
-        for temporary, target in renames:
-            temporary.replace(target)
-
-
-def _temporary(target: Path) -> Path:
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    return Path(name)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lnnc.errors import Findings, LnncError
-from lnnc.frontend.storage import readable, write_atomically
+from lnnc.files import readable, write_atomically
 from lnnc.train.pareto import OBJECTIVES, Candidate, Measured, front
 
 FIXED = ("name", "stage", *OBJECTIVES, "front", "model", "params")

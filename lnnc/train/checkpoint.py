@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from lnnc.errors import LnncError
-from lnnc.frontend.storage import write_atomically
+from lnnc.files import write_atomically
 
 if TYPE_CHECKING:
     from lnnc.train.loop import Schedule

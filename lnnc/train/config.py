@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lnnc.errors import Findings, LnncError
-from lnnc.frontend.storage import readable
+from lnnc.files import readable
 from lnnc.train.config_tables import (
     BatteryData,
     BatteryTask,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lnnc.errors import LnncError
-from lnnc.frontend.storage import readable, write_atomically
+from lnnc.files import readable, write_atomically
 from lnnc.ir.graph import Array
 from lnnc.quantize.context import Options
 from lnnc.train.candidates import write_candidates

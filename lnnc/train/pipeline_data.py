@@ -15,7 +15,7 @@ from lnnc.data.intervals import cell_bootstrap
 from lnnc.data.reading import ImportOptions
 from lnnc.data.splits import folds, load_folds, save_folds
 from lnnc.errors import LnncError
-from lnnc.frontend.storage import write_atomically
+from lnnc.files import write_atomically
 from lnnc.train.battery import BatteryProblem
 from lnnc.train.config import Config
 from lnnc.train.config_tables import BatteryData, BatteryTask, SequenceTask

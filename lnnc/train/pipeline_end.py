@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lnnc.errors import LnncError
-from lnnc.frontend.storage import write_atomically
+from lnnc.files import write_atomically
 from lnnc.train.candidates import read_candidates, write_candidates
 from lnnc.train.config import Config
 from lnnc.train.distill import Distillation

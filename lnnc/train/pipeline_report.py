@@ -11,7 +11,8 @@ import numpy as np
 
 from lnnc.data.intervals import Interval, paired_bootstrap
 from lnnc.errors import LnncError
-from lnnc.frontend.storage import save_checkpoint, write_atomically
+from lnnc.files import write_atomically
+from lnnc.frontend.storage import save_checkpoint
 from lnnc.ir.graph import Array
 from lnnc.pipeline import compile_model, verify_model, write_files
 from lnnc.profiling import Budgets, check_budgets

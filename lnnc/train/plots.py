@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lnnc.errors import LnncError
-from lnnc.frontend.storage import write_atomically
+from lnnc.files import write_atomically
 from lnnc.ir.graph import Array
 from lnnc.train.pareto import Candidate, front
 

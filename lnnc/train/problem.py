@@ -17,8 +17,8 @@ import numpy as np
 
 from lnnc.data.splits import Folds
 from lnnc.errors import LnncError
+from lnnc.files import readable, write_atomically
 from lnnc.frontend.checkpoint import Checkpoint
-from lnnc.frontend.storage import readable, write_atomically
 from lnnc.ir.graph import Array
 from lnnc.quantize.context import Options
 from lnnc.train.distill import Distillation

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lnnc.data.dataset import load_dataset
 from lnnc.errors import Findings, LnncError
-from lnnc.frontend.storage import readable
+from lnnc.files import readable
 from lnnc.ir.graph import Array
 from lnnc.train.dlnet import Scaler
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lnnc.frontend.storage import write_atomically
+from lnnc.files import write_atomically
 from lnnc.report.render import columns
 from lnnc.train.reproduce_plan import Record
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from lnnc._version import __version__
 from lnnc.errors import LnncError
-from lnnc.frontend.storage import write_atomically
+from lnnc.files import write_atomically
 
 RECORD, FORMAT = "stage.json", "lnnc stage 1"
 KEY = 12  # hexadecimal digits of the key in a folder's name

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from lnnc.errors import Findings, LnncError
-from lnnc.frontend.storage import readable, write_atomically
+from lnnc.files import readable, write_atomically
 from lnnc.ir.graph import Array
 from lnnc.train.inputs import INPUTS
 from lnnc.train.signal import BLOCK, COEFFICIENTS

@@ -1,11 +1,12 @@
-"""Files that are read or replaced whole: clear errors before, a rename at the end."""
+"""Files that are read, or replaced whole: clear errors before, a rename at the end."""
 
 from __future__ import annotations
 
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from lnnc.errors import LnncError
@@ -40,7 +41,8 @@ def reason(error: Exception) -> str:
 def check_target(file: Path) -> Path:
     """The path that writing `file` will replace (a link's target), if it may be written.
 
-    A rename needs no permission for the file it replaces, so a write-protected one is looked for here.
+    A rename needs no permission for the file it replaces, so a write-protected one is looked for here: whoever
+    protected it did not want it replaced, be it by root.
 
     Raises:
         LnncError: the folder does not exist or is write-protected; the file is a folder, a device or write-protected.
@@ -68,25 +70,43 @@ def _protected(path: Path) -> bool:
     return not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
 
 
-def write_atomically(file: Path, write: Callable[[Path], None]) -> None:
-    """Call `write` on a temporary file beside `file`, then rename it: it appears whole or not at all.
+def check_not_same(output: str | Path, given: str | Path, what: str) -> None:
+    """Refuse to write over a file that was read.
 
     Raises:
-        LnncError: the folder does not exist or cannot be written, the file is protected, or the disk is full.
+        LnncError: both paths lead to the same file.
     """
-    target = check_target(file)
-    temporary: Path | None = None
-    try:
-        temporary = _temporary(target)
-        write(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(target)
-    except (OSError, ValueError) as error:
-        hint = "choose a writable path with room on it"
-        raise LnncError(f"cannot write ({reason(error)})", str(file)[:200], hint) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    if Path(output).exists() and Path(given).exists() and os.path.samefile(output, given):
+        raise LnncError(f"would overwrite {what} '{given}'", "--output", "choose another path")
+
+
+def write_atomically(file: Path, write: Callable[[Path], None]) -> None:
+    """Call `write` on a temporary file beside `file`, then rename it. See `write_together`."""
+    write_together([(file, write)])
+
+
+def write_together(parts: Sequence[tuple[Path, Callable[[Path], None]]]) -> None:
+    """Write several files: each to a temporary beside its place, and only when all are whole, rename them.
+
+    Raises:
+        LnncError: a folder does not exist or cannot be written, a file is protected, or the disk is full; no file has
+            then been replaced.
+    """
+    with ExitStack() as stack:
+        renames = []
+        for file, write in parts:
+            try:
+                target = check_target(file)
+                temporary = _temporary(target)
+                stack.callback(temporary.unlink, missing_ok=True)
+                write(temporary)
+                temporary.chmod(0o666 & ~_umask())
+            except (OSError, ValueError) as error:
+                hint = "choose a writable path with room on it"
+                raise LnncError(f"cannot write ({reason(error)})", str(file)[:200], hint) from error
+            renames.append((temporary, target))
+        for temporary, target in renames:
+            temporary.replace(target)
 
 
 def _temporary(target: Path) -> Path:
