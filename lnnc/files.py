@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lnnc.errors import LnncError
@@ -95,18 +95,26 @@ def write_together(parts: Sequence[tuple[Path, Callable[[Path], None]]]) -> None
     with ExitStack() as stack:
         renames = []
         for file, write in parts:
-            try:
+            with _told(file):
                 target = check_target(file)
                 temporary = _temporary(target)
                 stack.callback(temporary.unlink, missing_ok=True)
                 write(temporary)
                 temporary.chmod(0o666 & ~_umask())
-            except (OSError, ValueError) as error:
-                hint = "choose a writable path with room on it"
-                raise LnncError(f"cannot write ({reason(error)})", str(file)[:200], hint) from error
-            renames.append((temporary, target))
-        for temporary, target in renames:
-            temporary.replace(target)
+            renames.append((file, temporary, target))
+        for file, temporary, target in renames:
+            with _told(file):
+                temporary.replace(target)
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """What the system refuses, as an error that names the file."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        hint = "choose a writable path with room on it"
+        raise LnncError(f"cannot write ({reason(error)})", str(file)[:200], hint) from error
 
 
 def _temporary(target: Path) -> Path:

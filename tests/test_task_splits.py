@@ -75,7 +75,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LnncError, match="cannot write"):
+    with pytest.raises(LnncError, match="does not exist"):
         save_folds(folds(NAMES), tmp_path / "none" / "folds.json")
     with pytest.raises(LnncError, match="cannot read"):
         load_folds(tmp_path / "none.json", NAMES)
