@@ -33,7 +33,7 @@ class Material:
 
     Attributes:
         inputs: (N, T, features), as its program takes them; (N, window) for one that takes whole windows.
-        truth: (N, K, outputs) at every `every`th step of the program, from the step `every` on.
+        truth: (N, K, outputs) at the K steps at which the program gives an output.
         weight: (N, K), 0 where nothing is scored.
         scale: (outputs,) what errors are divided by.
     """
@@ -42,7 +42,6 @@ class Material:
     truth: Tensor
     weight: Tensor
     scale: Tensor
-    every: int = 1
 
 
 def finetune(
@@ -60,7 +59,7 @@ def _loss(material: Material, batch: int) -> Loss:
     def loss(model: nn.Module, step: int, generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(material.inputs), (min(batch, len(material.inputs)),), generator=generator)
         said = model(material.inputs[rows])
-        due = said[:, None] if said.ndim == 2 else said[:, material.every - 1 :: material.every]
+        due = said[:, None] if said.ndim == 2 else said
         errors = ((due - material.truth[rows]) / material.scale).abs().mean(-1)
         weight = material.weight[rows]
         total: Tensor = (errors * weight).sum() / weight.sum().clamp_min(1e-9)
@@ -80,7 +79,7 @@ def life_material(lives: Sequence[Array], mode: str) -> Material:
     padded = np.stack([np.pad(life, (0, max(0, length + HORIZON - len(life))), "edge") for life in lives])
     truth = padded[:, blocks[:, None] + np.arange(HORIZON)]
     weight = np.array([[float(end + HORIZON <= len(life)) for end in blocks] for life in lives])
-    return Material(_single(padded[:, :length, None]), _single(truth), _single(weight), unit, BLOCK)
+    return Material(_single(padded[:, :length, None]), _single(truth), _single(weight), unit)
 
 
 def _single(x: Array) -> Tensor:
@@ -105,7 +104,7 @@ class SequenceTwin(nn.Module):
 class BatteryTwin(nn.Module):
     """A student without its gate: raw values, (N, T, 1) or whole windows (N, 100) -> the forecast of every block.
 
-    (N, T, 100), zeros where the program says nothing; (N, 100) for whole windows.
+    (N, T / 10, 100); (N, 100) for whole windows.
     """
 
     def __init__(self, network: Network, student: Student) -> None:
@@ -122,11 +121,7 @@ class BatteryTwin(nn.Module):
         q = self.network(rows, (count,) * steps).clamp(-BOUND, BOUND).reshape(steps, count, -1).transpose(0, 1)
         line = torch.from_numpy(forecast(signal, _NOTHING)).float()  # (N, K, 100)
         said: Tensor = line[:, -steps:] + UNIT * q @ _CURVES
-        if whole:
-            return said[:, -1]
-        out: Tensor = said.new_zeros(count, inputs.shape[1], said.shape[-1])
-        out[:, BLOCK - 1 :: BLOCK] = said
-        return out
+        return said[:, -1] if whole else said
 
 
 _CURVES = torch.from_numpy(BASIS.T.copy()).float()

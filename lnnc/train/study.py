@@ -181,10 +181,10 @@ def work(search: Search, measure: Measure, storage: str, worker: int = 0, tick: 
         LnncError: as `open_study`, or the storage failed.
         KeyboardInterrupt: Ctrl-C; the trial in hand goes back to the queue.
     """
-    search = whole(search)
-    study, watch = open_study(search, storage), Watch(search.grace)
+    search, watch = whole(search), Watch(search.grace)
     try:
-        with Interrupts() as interrupts:
+        with Interrupts() as interrupts:  # from the first write on: Optuna's lock does not bear a Ctrl-C
+            study = open_study(search, storage)
             while _turn(study, search, watch, measure, worker, tick, interrupts):
                 interrupts.check()
     except OptunaError as error:

@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 from lnnc.errors import LnncError
+from lnnc.train.interrupt import Interrupts
 from lnnc.train.lease import Watch
 from lnnc.train.pool import end_with_parent
 from lnnc.train.search import FAULT, Measure, Search, Tick, Trial, spent, whole
@@ -56,31 +58,34 @@ def run_study(
 
 def _supervise(search: Search, measure: Measure, storage: str, jobs: int, tick: Tick | None) -> None:
     """Start the workers, show how far they are, replace those that are killed, pass Ctrl-C on."""
-    study = open_study(search, storage)
-    tended(study, search, Watch(search.grace))  # a grid is queued by one, before many look what is missing
-    workers = [_start(search, measure, storage, index) for index in range(jobs)]
-    replaced = 0
-    try:
-        while any(worker.is_alive() for worker in workers):
-            if tick is not None:
-                tick(spent(trials_of(study)), search.trials)
-            _wait(workers)
-            for index, worker in enumerate(workers):
-                if worker.exitcode is not None and worker.exitcode < 0 and replaced < REPLACED:
-                    workers[index] = _start(search, measure, storage, jobs + replaced)
-                    replaced += 1
+    with Interrupts() as interrupts:
+        study = open_study(search, storage)
+        tended(study, search, Watch(search.grace))  # a grid is queued by one, before many look what is missing
+        workers = [_start(search, measure, storage, index) for index in range(jobs)]
+        replaced = 0
+        try:
+            while any(worker.is_alive() for worker in workers):
+                if tick is not None:
+                    tick(spent(trials_of(study)), search.trials)
+                with interrupts.allowed():
+                    _wait(workers)
+                for index, worker in enumerate(workers):
+                    if worker.exitcode is not None and worker.exitcode < 0 and replaced < REPLACED:
+                        workers[index] = _start(search, measure, storage, jobs + replaced)
+                        replaced += 1
+                _complain(workers, storage)
             _complain(workers, storage)
-        _complain(workers, storage)
-    finally:
-        _stop(workers)
-    if tick is not None:
-        tick(spent(trials_of(study)), search.trials)
+        finally:
+            _stop(workers)
+        if tick is not None:
+            tick(spent(trials_of(study)), search.trials)
 
 
 def _start(search: Search, measure: Measure, storage: str, index: int) -> BaseProcess:
     """A process that begins from nothing: threads of torch do not survive a fork. Ctrl-C waits until it listens."""
     arguments = (search, measure, storage, index)
     worker = multiprocessing.get_context("spawn").Process(target=_worker, args=arguments, daemon=True)
+    resource_tracker.ensure_running()  # it is started with the first worker, and lets Ctrl-C through again
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         worker.start()
