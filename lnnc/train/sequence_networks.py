@@ -19,8 +19,7 @@ from lnnc.train.gru import Gru
 from lnnc.train.models import Network, networks
 from lnnc.train.prune import Neurons, Slot
 from lnnc.train.student import LTC_UNFOLDS, Student
-from lnnc.train.student_pruning import _load as load_weights
-from lnnc.train.student_pruning import student_neurons
+from lnnc.train.student_pruning import load_weights, student_neurons
 
 CELLS = ("cfc", "leaky", "ltc", "gru")
 FEEDFORWARD = ("mlp", "linear")

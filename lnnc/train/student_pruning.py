@@ -80,11 +80,11 @@ def restored(students: Sequence[Student]) -> Network:
     model = networks(kind, INPUTS[inputs].size, units, skip, len(students), 0)
     with torch.no_grad():
         for index, student in enumerate(students):
-            _load(model, index, {name: torch.as_tensor(array) for name, array in student.arrays.items()})
+            load_weights(model, index, {name: torch.as_tensor(array) for name, array in student.arrays.items()})
     return model
 
 
-def _load(model: Network, index: int, arrays: Mapping[str, Tensor]) -> None:
+def load_weights(model: Network, index: int, arrays: Mapping[str, Tensor]) -> None:
     """Set one of the networks to a student's weights."""
     head = arrays["head.weight"].T
     if model.skip is not None:
