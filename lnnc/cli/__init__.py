@@ -55,7 +55,13 @@ def cli() -> None:
     lnnc train soh.h5 -o student.npz                 a dataset becomes a student that forecasts, scored on unseen cells
     lnnc package student.npz --data soh.h5 -o s.pt   a student and all that surrounds it become a checkpoint
     lnnc pipeline soh.toml                           from files to a chosen, compiled, verified student, resumable
+    lnnc distill soh.toml                            the same up to one of its stages
+    lnnc prune soh.toml
+    lnnc recover soh.toml
+    lnnc qat soh.toml
+    lnnc pareto soh.toml
     lnnc select soh/pareto/candidates.csv --max-flash 8k
+    lnnc reproduce dlnet --data X.npz --segments S.json
     lnnc doctor                                      which tools are here, and how to get the others
 
     Exit codes: 0 ok, 1 verification failed, 2 bad input or usage.
