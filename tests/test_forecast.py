@@ -13,6 +13,7 @@ from forecast_students import KINDS, lives, random_student
 from test_streaming_api import run_c
 
 from lnnc.errors import LnncError
+from lnnc.frontend.onnx_export import export_onnx
 from lnnc.ir.graph import Linear
 from lnnc.ir.series import Clamp, Collect, Count, Gated, History, Polynomial, Robust, Slide, Spread, Trust
 from lnnc.ir.series_faults import series_faults
@@ -21,6 +22,7 @@ from lnnc.kernels.series import COUNT_LIMIT
 from lnnc.pipeline import Compiled, Options, compile_model, run_model
 from lnnc.quantize.calibrate import shaped
 from lnnc.reference.interp import Machine
+from lnnc.report.render import program_text
 from lnnc.train import formulation as f
 from lnnc.train.gate import gated
 from lnnc.train.package import student_checkpoint
@@ -201,6 +203,15 @@ def test_ops_that_do_not_fit_are_named(op: Gated | Trust | Slide, word: str) -> 
 def test_ops_that_fit_have_no_fault() -> None:
     fine = (_trust(), _gated(2, 3), Count("y", "x", 0.01, 15.0, "s"), Robust("y", "x", "x", 3, 4, "s"))
     assert [series_faults(op, SIZES) for op in fine] == [[], [], [], []]
+
+
+def test_what_others_make_of_a_forecast() -> None:
+    """`inspect` shows every call; ONNX has no form of these ops, and that is said."""
+    model = compiled(random_student("gated", "stream", True, 2))
+    text = program_text(model.program)
+    assert all(call.kernel in text for call in model.program.calls())
+    with pytest.raises(LnncError, match="has no form in ONNX"):
+        export_onnx(model.graph, "student")
 
 
 def test_a_student_needs_series_that_are_long_enough() -> None:

@@ -19,6 +19,7 @@ from lnnc.frontend.onnx_write import DATA, NEXT, RESULT, TIME, Writer
 from lnnc.frontend.onnx_write_cells import write_ops
 from lnnc.ir.evaluate import evaluate
 from lnnc.ir.graph import Array, Graph, Leaky, Ltc, Port, Pure, Timed
+from lnnc.ir.series import SeriesOp
 
 OPSET, IR_VERSION = 18, 8
 TOLERANCE = 1e-4  # of the largest output
@@ -59,6 +60,10 @@ def export_onnx(graph: Graph, where: str, samples: Array | None = None, time_inp
     """
     if time_input and not any(isinstance(op, Ltc | Leaky | Pure | Timed) for op in graph.ops):
         raise LnncError("nothing in this model depends on the time between samples", "--time-input", "leave it out")
+    series = next((op for op in graph.ops if isinstance(op, SeriesOp)), None)
+    if series is not None:
+        what = f"layer '{series.src}': {type(series).__name__.lower()}, of a forecast, has no form in ONNX here"
+        raise LnncError(what, where, "compile the checkpoint; networks without such ops can be exported")
     onnx = require_onnx()
     writer = Writer(graph, time_input)
     write_ops(writer)

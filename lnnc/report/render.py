@@ -11,6 +11,7 @@ from lnnc.codegen.c_text import port_text, scratch_bytes, state_bytes
 from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.ir.graph import Euler, Graph, Linear, Norm, Op, reads
 from lnnc.ir.program import Block, Call, Program
+from lnnc.kernels import KERNELS
 from lnnc.quantize.calibrate import Stats
 
 Row = tuple[str, ...]
@@ -95,7 +96,8 @@ def _block_rows(program: Program, block: Block) -> list[Row]:
 
 def _call_row(program: Program, call: Call, mark: str) -> Row:
     names = {b.name: b for b in program.buffers}
-    written = next(names[str(a)] for k, a in call.args if k in ("out", "window", "acc"))
+    first = KERNELS[call.kernel].written()[0].name
+    written = next(names[str(a)] for k, a in call.args if k in ("out", "window", "acc", first))
     where = f"scratch->{written.slot}" if written.slot else written.kind
     return (call.src, mark + call.kernel, call.does, f"{written.name}[{written.size}]", written.note, where)
 
