@@ -180,7 +180,7 @@ WRONG = [
     (Count("y", "x", 0.3, 1.0, "s"), "whole multiple"),
     (Count("y", "x", 0.001, 15.0, "s"), "whole multiple"),
     (Clamp("y", "x", 0.0, "s"), "above 0"),
-    (_gated(4), "divisor"),
+    (_gated(4, 1), "divisor"),
     (_gated(1, 5), "shape"),
     (Slide("y", "x", np.ones((1, 17)), np.ones(1), 1, 1, "s"), "columns"),
     (Slide("y", "x", np.ones((1, 3)), np.ones(1), 0, 1, "s"), "hop"),
