@@ -15,6 +15,7 @@ from lnnc.frontend.parse import parse_checkpoint
 from lnnc.kernels import KERNELS
 from lnnc.pipeline import Compiled, Options, compile_model, write_files
 from lnnc.report.size import section_sizes
+from lnnc.resources import example_path
 from lnnc.targets import Build
 
 WARNINGS = (
@@ -39,7 +40,7 @@ LAID = {  # other layouts of a small model
     "bare": ("odd", Build(target="generic")),
 }
 PLAIN = ("soh", "flow", "mixed", "odd", *LAID)
-MODELS = (*PLAIN, *TABLE)
+MODELS = (*PLAIN, *TABLE, "stream")
 NEEDS = pytest.mark.needs("gcc", "g++", "clang", "arm-none-eabi-gcc", "avr-gcc")
 RUNTIME_ALLOWED = ("memcpy", "memset", "__aeabi_")  # what a compiler may call of its own accord
 
@@ -48,6 +49,8 @@ RUNTIME_ALLOWED = ("memcpy", "memset", "__aeabi_")  # what a compiler may call o
 def compiled(name: str) -> Compiled:
     if name in TABLE:
         return liquid_model(name)
+    if name == "stream":  # a forecast student with its gate
+        return compile_model(example_path("soh/student.pt"), name)
     document, width = small_models()[LAID.get(name, (name,))[0]]
     build = LAID[name][1] if name in LAID else None
     return compile_model(parse_checkpoint(document, name), name, Options(width), build=build)
