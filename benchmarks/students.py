@@ -64,7 +64,7 @@ def entries() -> list[Entry]:
         Entry("gated 8, stream, trust", stream),
         Entry("gated 8 and age, stream, trust", replace(stream, inputs="features")),
         Entry("gated 16, stream, trust", replace(stream, units=(16,), schedule=wide)),
-        Entry("gated 3 x 8 and age, stream, trust", replace(stream, inputs="features", members=3)),
+        Entry("gated 3 x 8, stream, trust", replace(stream, members=3)),
         Entry("cfc 6, stream, trust", replace(stream, kind="cfc", units=(6,))),
         Entry("leaky 8, stream, trust", replace(stream, kind="leaky")),
         Entry("ltc 4, stream, trust", replace(stream, kind="ltc", units=(4,))),
