@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from forecast_students import lives, random_student
 from liquid import TABLE, liquid_model
 from networks import large_model, small_models
 
@@ -15,8 +16,8 @@ from lnnc.frontend.parse import parse_checkpoint
 from lnnc.kernels import KERNELS
 from lnnc.pipeline import Compiled, Options, compile_model, write_files
 from lnnc.report.size import section_sizes
-from lnnc.resources import example_path
 from lnnc.targets import Build
+from lnnc.train.package import student_checkpoint
 
 WARNINGS = (
     "-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wcast-qual", "-Wundef", "-pedantic",
@@ -40,7 +41,11 @@ LAID = {  # other layouts of a small model
     "bare": ("odd", Build(target="generic")),
 }
 PLAIN = ("soh", "flow", "mixed", "odd", *LAID)
-MODELS = (*PLAIN, *TABLE, "stream")
+FORECASTS = {
+    "stream": ("gated", "stream", True),
+    "whole": ("gated", "window", False),
+}
+MODELS = (*PLAIN, *TABLE, *FORECASTS)
 NEEDS = pytest.mark.needs("gcc", "g++", "clang", "arm-none-eabi-gcc", "avr-gcc")
 RUNTIME_ALLOWED = ("memcpy", "memset", "__aeabi_")  # what a compiler may call of its own accord
 
@@ -49,8 +54,8 @@ RUNTIME_ALLOWED = ("memcpy", "memset", "__aeabi_")  # what a compiler may call o
 def compiled(name: str) -> Compiled:
     if name in TABLE:
         return liquid_model(name)
-    if name == "stream":  # a forecast student with its gate
-        return compile_model(example_path("soh/student.pt"), name)
+    if name in FORECASTS:
+        return compile_model(student_checkpoint(random_student(*FORECASTS[name], 1), lives(3, 300, 1), name), name)
     document, width = small_models()[LAID.get(name, (name,))[0]]
     build = LAID[name][1] if name in LAID else None
     return compile_model(parse_checkpoint(document, name), name, Options(width), build=build)
@@ -77,7 +82,7 @@ def variants(name: str, compiler: str) -> list[tuple[str, ...]]:
     """
     selftest, no_float = f"-D{name.upper()}_SELFTEST", f"-D{name.upper()}_NO_FLOAT"
     trace = f"-D{name.upper()}_TRACE(i,d,b)=(void)(d)"
-    if name in TABLE:
+    if name in TABLE or name in FORECASTS:
         return [("-O2", selftest), ("-O3",), ("-O0", trace), ("-Os", selftest, no_float, "-funsigned-char")]
     if name in LAID:
         paths = [(level, f"-D{name.upper()}_PATH={path}") for path in (1, 2) for level in ("-O0", "-O2")]
