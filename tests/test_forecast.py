@@ -76,7 +76,7 @@ def test_the_graph_means_what_was_trained(kind: str, mode: str, gate: bool) -> N
     """Float64 graph and integers against the twin that training uses: it shares nothing with them but the equations."""
     student = random_student(kind, mode, gate, 3)
     checkpoint = student_checkpoint(student, KNOWN, "student")
-    seen = lives(6, 330 if mode == "stream" else 100, 2)
+    seen = [life[: 330 if mode == "stream" else 100] for life in lives(6, 330, 2)]
     signal = observe(seen, student.whole)
     terms = coefficients(student, signal)
     want = forecast(signal, gated(signal, terms)[0] if gate else terms)
