@@ -52,8 +52,8 @@ def series_faults(op: SeriesOp, sizes: Mapping[str, int]) -> list[str]:
             return [f"length: expected 1 ... {LENGTH_MAX}, found {op.length}"]
         case History() if sizes[op.x] > op.length:
             return [f"length {op.length} is less than the {sizes[op.x]} values that come in a step"]
-        case Polynomial() if sizes[op.anchor] != 1 or sizes[op.x] != TERMS or op.length < 2:
-            return [f"expected {TERMS} coefficients, one anchor and a length of at least 2"]
+        case Polynomial() if sizes[op.anchor] != 1 or sizes[op.x] != TERMS or op.length < 3:
+            return [f"expected {TERMS} coefficients, one anchor and a length of at least 3"]
         case Slide() if (
             op.weight.shape[1] > SLIDE_MAX or not 1 <= op.hop <= LENGTH_MAX or not 1 <= op.count <= STEPS_MAX
         ):

@@ -24,7 +24,7 @@ KEEP_MAX = 2**31 - 1
 
 def _fit_cubic(args: Args, rng: np.random.Generator) -> Args:
     half = 2**31 - 1
-    return {**args, "start": -half, "step": 2 * half // max(1, args["length"] - 1)}
+    return {**args, "start": -half, "step": min(half, 2 * half // max(1, args["length"] - 1))}
 
 
 def _check_cubic(args: Args, ranges: Ranges) -> str:
