@@ -13,8 +13,10 @@ from forecast_students import KINDS, lives, random_student
 from test_streaming_api import run_c
 
 from lnnc.errors import LnncError
+from lnnc.frontend.checkpoint import Checkpoint, PortSpec
+from lnnc.frontend.network import SCALED, Network, network_checkpoint
 from lnnc.frontend.onnx_export import export_onnx
-from lnnc.ir.graph import Linear
+from lnnc.ir.graph import Linear, Op, State
 from lnnc.ir.series import Clamp, Collect, Count, Gated, History, Polynomial, Robust, Slide, Spread, Trust
 from lnnc.ir.series_faults import series_faults
 from lnnc.ir.verify import op_faults
@@ -188,6 +190,7 @@ WRONG = [
     (Polynomial("y", "four", "x", 10, "s"), "one anchor"),
     (_trust(keep=1.0), "keep"),
     (_trust(most=17.0), "most"),
+    (_trust(most=2.5), "most"),
     (replace(_trust(), network="x"), "expected 4"),
 ]  # fmt: skip
 
@@ -212,6 +215,34 @@ def test_what_others_make_of_a_forecast() -> None:
     assert all(call.kernel in text for call in model.program.calls())
     with pytest.raises(LnncError, match="has no form in ONNX"):
         export_onnx(model.graph, "student")
+
+
+def _blocks(*ops: Op, result: str, size: int, span: float = 8.0) -> Checkpoint:
+    """A network behind blocks of three samples."""
+    inputs, outputs = [PortSpec("x", 1, "1", (-1.0, 1.0))], [PortSpec("y", size, "1", (-span, span))]
+    known = np.random.default_rng(3).uniform(-1.0, 1.0, (4, 30, 1))
+    network = Network((Collect("block", SCALED, 3, "block"), *ops), result)
+    return network_checkpoint(network, where="blocks", inputs=inputs, outputs=outputs, calibration=known)
+
+
+def test_an_output_may_depend_on_the_state_before_the_block() -> None:
+    """It is made before the state takes its next value, though nothing that is remembered depends on it."""
+    rng = np.random.default_rng(0)
+    newest = Linear("newest", "block", rng.normal(size=(2, 3)), np.zeros(2), "newest")
+    late = Linear("late", "h", rng.normal(size=(1, 2)), np.zeros(1), "late")
+    checkpoint = _blocks(State("h", 2, "newest", "h"), newest, late, result="late", size=1)
+    seen = rng.uniform(-1.0, 1.0, (3, 30, 1))
+    exact, integer = (run_model(checkpoint, seen, engine)[:, 2::3] for engine in ("float", "reference"))
+    assert np.ptp(exact) > 1.0 and np.abs(integer - exact).max() < 0.01
+
+
+def test_an_anchor_counts_in_units_of_the_port() -> None:
+    """A layer whose sums do not fit those is given coarser ones: then it is no anchor, and the forecast is refused."""
+    huge = Linear("anchor", "block", np.full((1, 3), 4e4), np.zeros(1), "anchor")
+    powers = Linear("powers", "block", np.zeros((4, 3)), np.zeros(4), "powers")
+    checkpoint = _blocks(huge, powers, Polynomial("y", "powers", "anchor", 5, "y"), result="y", size=5)
+    with pytest.raises(LnncError, match="'anchor' is resolved to"):
+        compile_model(checkpoint)
 
 
 def test_a_student_needs_series_that_are_long_enough() -> None:

@@ -90,6 +90,7 @@ def _trust_faults(op: Trust, sizes: Mapping[str, int]) -> list[str]:
     found = [
         f"'{name}' has {sizes[name]} values, expected {size}" for name, size in wanted.items() if sizes[name] != size
     ]
-    if not (op.unit > 0 and 0 < op.keep < 1 and op.floor > 0 and 0 < op.most <= 16 and 0 < op.rate < 0.5):
-        found.append("expected unit > 0, 0 < keep < 1, floor > 0, 0 < most <= 16, 0 < rate < 0.5")
+    whole = 1 <= op.most <= 16 and _whole(op.most)
+    if not (op.unit > 0 and 0 < op.keep < 1 and op.floor > 0 and whole and 0 < op.rate < 0.5):
+        found.append("expected unit > 0, 0 < keep < 1, floor > 0, most a whole number of 1 ... 16, 0 < rate < 0.5")
     return found

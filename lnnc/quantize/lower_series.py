@@ -17,7 +17,6 @@ from lnnc.ir.series import (
     History,
     Polynomial,
     Robust,
-    SeriesOp,
     Slide,
     Spread,
     Trust,
@@ -38,16 +37,22 @@ FINE = 12  # fraction bits of a forecast beyond those of the output port
 ANCHOR_UP_MAX = 15
 
 
-def plain_input(graph: Graph) -> bool:
-    """Whether a series is read from the port as it comes: its first ops take any int16 and move no zero point."""
-    users = graph.users(INPUT)
-    return bool(users) and all(isinstance(op, SeriesOp) for op in users)
+def plain_input(graph: Graph, tensor: str = INPUT) -> bool:
+    """Whether a series is read from the port as it comes: those that read it take any int16 and move no zero point."""
+    users = graph.users(tensor)
+    return bool(users) and all(
+        isinstance(op, Spread | Robust) or (isinstance(op, Collect) and plain_input(graph, op.out)) for op in users
+    )
 
 
 def remembered(graph: Graph) -> set[str]:
-    """Tensors that what the model remembers depends on; the others are made for the outputs alone."""
+    """Tensors that are made before the states take their next values: all that those depend on, and what reads a state.
+
+    The others are made for the outputs alone.
+    """
     makers = {op.out: op for op in graph.ops}
-    waiting = [op.out for op in graph.ops if _keeps(op)] + [s.next for s in graph.states]
+    states = {state.out for state in graph.states}
+    waiting = [op.out for op in graph.ops if _keeps(op) or states & set(reads(op))] + [s.next for s in graph.states]
     found: set[str] = set()
     while waiting:
         name = waiting.pop()
@@ -224,6 +229,7 @@ def lower_polynomial(low: Lowering, op: Polynomial) -> None:
     """
     b, maker = low.builder, low.graph.producer(op.x)
     assert isinstance(maker, Linear), "see leave_coefficients"
+    _check_on_port(low, op.anchor, op.src)
     frac = low.outputs[0].frac if op.out == low.graph.result else low.inputs[0].frac
     up = frac + FINE - low.inputs[0].frac
     if not 0 <= up <= ANCHOR_UP_MAX or len(low.outputs) != 1:
@@ -294,14 +300,30 @@ def _tables(op: Trust) -> tuple[tuple[str, DType, Array, int, str], ...]:
 
 
 def _check_units(low: Lowering, op: Trust, unit: float) -> None:
-    """All that a gate compares is in one format.
+    """All that a gate compares is in one format, and levels are in the port's.
 
     Raises:
-        LnncError: it is not, or the port is so coarse that an error of the forecast would not fit 32 bits.
+        LnncError: they are not.
     """
+    for name in (op.anchor, op.level):
+        _check_on_port(low, name, op.src)
     others = [name for name in (op.rivals, op.slope) if low.formats[name].scale != unit]
     if others:
         raise LnncError(
             f"layer '{op.src}': '{others[0]}' and '{op.network}' have different scales", low.builder.where,
             "clamp the network's terms, the rivals' and the slope to one limit",
+        )  # fmt: skip
+
+
+def _check_on_port(low: Lowering, tensor: str, src: str) -> None:
+    """An anchor or a level counts in units of the input port, around 0.
+
+    Raises:
+        LnncError: it does not: its layer's sums were too large for that, or it comes from no layer of the series.
+    """
+    fmt, port = low.formats[tensor], 2.0 ** -low.inputs[0].frac
+    if (fmt.scale, fmt.center) != (port, 0.0):
+        raise LnncError(
+            f"layer '{src}': '{tensor}' is resolved to {fmt.scale:.3g}, expected the {port:.3g} of the input port",
+            low.builder.where, "an anchor or a level is a weighted mean of the series: weights that add up to one",
         )  # fmt: skip
