@@ -29,7 +29,7 @@ from lnnc.train import formulation as f
 from lnnc.train.gate import gated
 from lnnc.train.package import student_checkpoint
 from lnnc.train.run import coefficients
-from lnnc.train.signal import forecast, observe
+from lnnc.train.signal import BASIS, forecast, observe
 from lnnc.train.student import Student
 from lnnc.verify.vectors import make_groups
 
@@ -145,11 +145,11 @@ def test_the_gate_leaves_a_network_that_is_wrong(tmp_path: Path) -> None:
 
 def test_more_than_one_place_may_need_the_line() -> None:
     """The matrices are those of least squares."""
-    means = np.random.default_rng(0).normal(1.0, 0.01, f.MEANS)
+    means = np.random.default_rng(0).normal(1.0, 0.01, f.HISTORY)
     times = np.arange(1.0, f.HORIZON + 1)
     level, slope = f.line(4) @ means
     line = level + slope * times
-    shape = f.basis()
+    shape = BASIS
     longer, parabola = f.rivals()[:2] @ means, f.rivals()[2:] @ means
     fit = np.polyfit(f.CENTRES[10:], means[10:], 1), np.polyfit(f.CENTRES, means, 2)
     assert np.allclose(line + f.UNIT * shape[:, :2] @ longer, np.polyval(fit[0], times))

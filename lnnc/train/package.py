@@ -10,19 +10,20 @@ from dataclasses import replace
 
 import numpy as np
 
+from lnnc.data.windows import WINDOW
 from lnnc.errors import LnncError
 from lnnc.frontend.checkpoint import Checkpoint, PortSpec
 from lnnc.frontend.network import SCALED, Network, network_checkpoint
 from lnnc.ir.graph import Array, Concat, Gather, Linear, Op
 from lnnc.ir.series import Clamp, Collect, Count, History, Polynomial, Robust, Slide, Spread, Trust
 from lnnc.train import formulation as f
+from lnnc.train import gate
 from lnnc.train.package_cells import cell_ops, gated_op, layer_ops
+from lnnc.train.signal import BLOCK, BOUND, CENTRES, CLIP, HISTORY, HORIZON, SUB, UNIT
 from lnnc.train.student import Student
 
 PORT_RANGE = (0.0, 1.5)
 LIVES, LENGTH = 48, 1000  # calibration: so many series, of at most so many samples
-# The gate: bias towards the network, memory of the scores, and how sharply they decide
-PRIOR, KEEP, FLOOR, MOST, RATE = 1.5, 0.9, 0.05, 16.0, 0.4
 REACH = 8  # means that the features of a step are made of: six, and two of no weight, since layers multiply fours
 FIXED = ("features", "deviations", "rivals", "anchor", "level", "forecast", "network")  # layers of 16-bit weights
 
@@ -45,7 +46,7 @@ def student_checkpoint(student: Student, lives: Sequence[Array], where: str, nam
     size = calibration.shape[-1]
     return network_checkpoint(
         Network(ops, "forecast"), where=where, inputs=[PortSpec(name, size, "1", PORT_RANGE)],
-        outputs=[PortSpec(f"{name} forecast", f.HORIZON, "1", PORT_RANGE)], calibration=calibration,
+        outputs=[PortSpec(f"{name} forecast", HORIZON, "1", PORT_RANGE)], calibration=calibration,
         provenance=dict(student.provenance), weight_bits={op.src: 16 for op in ops if op.src in FIXED},
     )  # fmt: skip
 
@@ -55,12 +56,12 @@ def streaming_ops(student: Student) -> tuple[Op, ...]:
     cell = student.kind not in ("mlp", "linear")
     seen = {"features": _features, "ageless": _shapes, "means": _deviations, "all": _everything}[student.inputs]()
     ops = (
-        Collect("block", SCALED, f.BLOCK, "block"),
-        Spread("spread", "block", f.SUB, "spread"),
-        History("spreads", "spread", f.MEANS, "spreads"),
-        Robust("mean", "block", "spreads", f.SUB, f.CLIP, "means"),
-        History("means", "mean", f.MEANS, "means"),
-        _part("recent", "means", f.MEANS - REACH, REACH),
+        Collect("block", SCALED, BLOCK, "block"),
+        Spread("spread", "block", SUB, "spread"),
+        History("spreads", "spread", HISTORY, "spreads"),
+        Robust("mean", "block", "spreads", SUB, round(CLIP), "means"),
+        History("means", "mean", HISTORY, "means"),
+        _part("recent", "means", HISTORY - REACH, REACH),
         _linear("anchor", "recent", f.line(4)[:1, -REACH:]),
         *seen,
         *(cell_ops(student, "observed") if cell else layer_ops(student, "observed")),
@@ -68,15 +69,15 @@ def streaming_ops(student: Student) -> tuple[Op, ...]:
     )
     if not student.gate:
         return (*ops, *_forecast("network"))
-    gate = (_linear("level", "mean", f.level()), *_clamped("rivals", "means", f.rivals()), _trust())
-    return (*ops, *gate, *_forecast("trust"))
+    blend = (_linear("level", "mean", f.level()), *_clamped("rivals", "means", f.rivals()), _trust())
+    return (*ops, *blend, *_forecast("trust"))
 
 
 def windowed_ops(student: Student) -> tuple[Op, ...]:
     """All in one step that takes a window: a cell, from rest, sees its blocks one by one."""
     means = (
-        Spread("spreads", SCALED, f.SUB, "spread"),
-        Robust("means", SCALED, "spreads", f.SUB, f.CLIP, "means"),
+        Spread("spreads", SCALED, SUB, "spread"),
+        Robust("means", SCALED, "spreads", SUB, round(CLIP), "means"),
         _linear("anchor", "means", f.line(4)[:1]),
     )
     if student.kind != "gated":
@@ -89,11 +90,11 @@ def windowed_ops(student: Student) -> tuple[Op, ...]:
         )
     student = _ageless(student)
     rows = f.features()[:, -REACH:]
-    steps = f.WINDOW // student.hop
+    steps = WINDOW // student.hop
     return (
         *means,
-        Slide("features.free", "means", rows, np.zeros(len(rows)), student.hop // f.SUB, steps, "features"),
-        Clamp("features", "features.free", f.LIMIT, "features"),
+        Slide("features.free", "means", rows, np.zeros(len(rows)), student.hop // SUB, steps, "features"),
+        Clamp("features", "features.free", BOUND, "features"),
         gated_op(student, "features", steps, memory=False),
         *([_part("observed", "features", (steps - 1) * len(rows), len(rows))] if student.skip else []),
         *_head(student),
@@ -122,7 +123,7 @@ def _features() -> tuple[Op, ...]:
     """`observed`: slope, surprise, bend, age."""
     return (
         *_clamped("features", "recent", f.features()[:, -REACH:]),
-        Count("age", SCALED, f.AGE_STEP, f.LIMIT, "age"),
+        Count("age", SCALED, f.AGE_STEP, BOUND, "age"),
         Concat("observed", ("features", "age"), "features"),
         _part("slope", "features", 0, 1),
     )
@@ -131,16 +132,16 @@ def _features() -> tuple[Op, ...]:
 def _deviations() -> tuple[Op, ...]:
     """`observed`: the means around the anchor line, in units, then its slope."""
     rows = np.concatenate([_around(), f.features()[:1]])
-    return (*_clamped("observed", "means", rows, "deviations"), _part("slope", "observed", f.MEANS, 1))
+    return (*_clamped("observed", "means", rows, "deviations"), _part("slope", "observed", HISTORY, 1))
 
 
 def _everything() -> tuple[Op, ...]:
     """`observed`: the means around the anchor line, slope, surprise, bend, age."""
     return (
         *_clamped("deviations", "means", np.concatenate([_around(), f.features()])),
-        Count("age", SCALED, f.AGE_STEP, f.LIMIT, "age"),
+        Count("age", SCALED, f.AGE_STEP, BOUND, "age"),
         Concat("observed", ("deviations", "age"), "deviations"),
-        _part("slope", "deviations", f.MEANS, 1),
+        _part("slope", "deviations", HISTORY, 1),
     )
 
 
@@ -149,15 +150,15 @@ def _window_inputs(student: Student) -> tuple[Op, ...]:
     if student.inputs == "means":
         return _deviations()
     around = [_around()] if student.inputs == "all" else []
-    age = [] if student.inputs == "ageless" else [np.zeros((1, f.MEANS))]
+    age = [] if student.inputs == "ageless" else [np.zeros((1, HISTORY))]
     rows = np.concatenate([*around, f.features(), *age])
-    slope = f.MEANS * len(around)
+    slope = HISTORY * len(around)
     return (*_clamped("observed", "means", rows, "deviations"), _part("slope", "observed", slope, 1))
 
 
 def _around() -> Array:
     """(MEANS, MEANS): the means around the anchor line, in units."""
-    return np.asarray((np.eye(f.MEANS) - np.stack([np.ones(f.MEANS), f.CENTRES], axis=1) @ f.line(4)) / f.UNIT)
+    return np.asarray((np.eye(HISTORY) - np.stack([np.ones(HISTORY), CENTRES], axis=1) @ f.line(4)) / UNIT)
 
 
 def _linear(out: str, x: str, weight: Array, src: str = "") -> Linear:
@@ -165,7 +166,7 @@ def _linear(out: str, x: str, weight: Array, src: str = "") -> Linear:
 
 
 def _clamped(out: str, x: str, weight: Array, src: str = "") -> tuple[Op, Op]:
-    return _linear(f"{out}.free", x, weight, src or out), Clamp(out, f"{out}.free", f.LIMIT, src or out)
+    return _linear(f"{out}.free", x, weight, src or out), Clamp(out, f"{out}.free", BOUND, src or out)
 
 
 def _head(student: Student) -> tuple[Op, ...]:
@@ -175,7 +176,7 @@ def _head(student: Student) -> tuple[Op, ...]:
     if student.skip:
         joined, hidden = (Concat("joined", ("observed", hidden), "network"),), "joined"
     layer = Linear("network.free", hidden, student.arrays["head.weight"], student.arrays["head.bias"], "network")
-    return (*joined, layer, Clamp("network", "network.free", f.LIMIT, "network"))
+    return (*joined, layer, Clamp("network", "network.free", BOUND, "network"))
 
 
 def _part(out: str, x: str, start: int, n: int) -> Gather:
@@ -184,10 +185,9 @@ def _part(out: str, x: str, start: int, n: int) -> Gather:
 
 def _trust() -> Trust:
     middle, basis = f.block_means()
-    prior = np.array([PRIOR, 0.0, 0.0, 0.0])
     return Trust(
-        "trust", "network", "rivals", "anchor", "slope", "level", middle, basis, prior, f.UNIT, KEEP, FLOOR, MOST, RATE,
-        "trust",
+        "trust", "network", "rivals", "anchor", "slope", "level", middle, basis, gate.PRIOR, UNIT, gate.DECAY,
+        gate.FLOOR, gate.MOST, gate.SHARPNESS, "trust",
     )  # fmt: skip
 
 
@@ -195,7 +195,7 @@ def _forecast(said: str) -> tuple[Op, ...]:
     return (
         Concat("terms", ("slope", said), "forecast"),
         _linear("powers", "terms", f.monomials(), "forecast"),
-        Polynomial("forecast", "powers", "anchor", f.HORIZON, "forecast"),
+        Polynomial("forecast", "powers", "anchor", HORIZON, "forecast"),
     )
 
 
@@ -203,16 +203,16 @@ def _streams(lives: Sequence[Array], where: str) -> Array:
     """(N, T, 1): equally long beginnings, as many and as long as `LIVES` and `LENGTH` allow."""
     lengths = np.sort([min(len(life), LENGTH) for life in lives])[::-1] if lives else np.zeros(0, int)
     kept = np.arange(1, len(lengths) + 1) * lengths
-    length = int(lengths[int(np.argmax(kept))]) // f.BLOCK * f.BLOCK if len(kept) else 0
-    if length < f.WINDOW:
-        raise LnncError(f"no series of {f.WINDOW} samples to calibrate on", where, "give longer series")
+    length = int(lengths[int(np.argmax(kept))]) // BLOCK * BLOCK if len(kept) else 0
+    if length < WINDOW:
+        raise LnncError(f"no series of {WINDOW} samples to calibrate on", where, "give longer series")
     chosen = [life[:length] for life in lives if len(life) >= length][:LIVES]
     return np.stack(chosen)[:, :, None]
 
 
 def _windows(lives: Sequence[Array], where: str) -> Array:
     """(N, 1, WINDOW): windows that do not overlap, of all series."""
-    rows = [life[start : start + f.WINDOW] for life in lives for start in range(0, len(life) - f.WINDOW + 1, f.WINDOW)]
+    rows = [life[start : start + WINDOW] for life in lives for start in range(0, len(life) - WINDOW + 1, WINDOW)]
     if not rows:
-        raise LnncError(f"no series of {f.WINDOW} samples to calibrate on", where, "give longer series")
+        raise LnncError(f"no series of {WINDOW} samples to calibrate on", where, "give longer series")
     return np.stack(rows)[:, None, :]
