@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 from dsp_faults import DSP_FAULTS, PathFault
 from faults import BOTH, FAULTS, Fault, exactly
+from forecast_students import lives, random_student
 from liquid import TABLE, liquid_checkpoint
 from liquid_faults import LIQUID_FAULTS
 from scalars import STATS
+from series_faults import FORECASTS, SERIES_FAULTS
 
 from lnnc.codegen.c_text import rename
 from lnnc.errors import LnncError
@@ -29,6 +31,7 @@ from lnnc.pipeline import Compiled, compile_model, plan_model
 from lnnc.quantize import lower_dense, lower_ltc, lower_state
 from lnnc.quantize.calibrate import shaped
 from lnnc.report.deviation import deviation
+from lnnc.train.package import student_checkpoint
 from lnnc.verify.check import check_model
 from lnnc.verify.emulate import M4Machine
 from lnnc.verify.host import HostMachine
@@ -39,8 +42,8 @@ from lnnc.verify.vectors import Group, make_groups
 
 pytestmark = pytest.mark.needs("cc")
 QEMU = pytest.mark.needs("arm-none-eabi-gcc", "qemu-system-arm")
-EVERY = FAULTS + LIQUID_FAULTS
-MODES = (*BOTH, *TABLE)
+EVERY = FAULTS + LIQUID_FAULTS + SERIES_FAULTS
+MODES = (*BOTH, *TABLE, *FORECASTS)
 RECORDS = {**KERNELS, STATS.name: STATS}
 
 
@@ -113,6 +116,8 @@ def compiled(mode: str) -> Compiled:
     if mode in TABLE:
         checkpoint, options = liquid_checkpoint(mode)
         return compile_model(checkpoint, "net", options)
+    if mode in FORECASTS:
+        return compile_model(student_checkpoint(random_student(*FORECASTS[mode], 4), lives(6, 400, 4), mode), "net")
     return compile_model(parse_checkpoint(document(mode), f"{mode}.pt"), "net")
 
 
