@@ -11,13 +11,13 @@ from problems import battery_problem, lesson, sequence_problem
 
 from lnnc.errors import LnncError
 from lnnc.quantize.context import Options
-from lnnc.train.finetune import BatteryTwin, life_material
+from lnnc.train.finetune import life_material
 from lnnc.train.loop import Schedule
 from lnnc.train.measure import cross_errors, mean_of
 from lnnc.train.problem import Problem, Spec, Trained
 from lnnc.train.run import forecasts
 from lnnc.train.signal import observe
-from lnnc.train.student_pruning import restored
+from lnnc.train.student_qat import StudentTwin
 
 INT8 = Options("int8")
 
@@ -55,7 +55,7 @@ def test_batteries_learn_from_what_their_program_says(mode: str) -> None:
 def test_the_float_twin_is_the_student(mode: str) -> None:
     problem = battery_problem(mode, gate=False)
     student = problem.student(problem.train(Spec("gated", (3,)), lesson(3)), 0)
-    twin = BatteryTwin(restored([student]), student)
+    twin = StudentTwin(student)
     life = problem.series["cell1"][:100]
     inputs = torch.from_numpy(life.astype(np.float32))[None]
     with torch.no_grad():

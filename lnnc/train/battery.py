@@ -22,12 +22,13 @@ from lnnc.pipeline import run_model
 from lnnc.quantize.context import Options
 from lnnc.train.distill import ALONE
 from lnnc.train.evaluate import batch_of
-from lnnc.train.finetune import BatteryTwin, finetune, life_material
+from lnnc.train.finetune import finetune, life_material
 from lnnc.train.package import student_checkpoint
 from lnnc.train.problem import Lesson, Spec, Trained, Weights
 from lnnc.train.soh import Recipe, train_groups
 from lnnc.train.student import RECURRENT, Student
-from lnnc.train.student_pruning import prune_student, restored, widths
+from lnnc.train.student_pruning import prune_student, widths
+from lnnc.train.student_qat import StudentTwin
 from lnnc.train.taught import distill_students
 
 
@@ -115,19 +116,18 @@ class BatteryProblem:
         return Trained(trained.spec, tuple(weights), trained.steps + lesson.schedule.steps)
 
     def _finetuned(self, trained: Trained, member: int, lesson: Lesson, options: Options) -> Weights:
-        student = replace(self.student(trained, member), gate=False)
-        network = restored([student])
+        twin = StudentTwin(self.student(trained, member))
         lives = [self.series[name] for name in self.groups[member]]
 
         def to_checkpoint(_: nn.Module) -> Checkpoint:
-            return student_checkpoint(replace(student, arrays=network.arrays(0)), lives, trained.spec.name)
+            return student_checkpoint(twin.now(), lives, trained.spec.name)
 
         finetune(
-            BatteryTwin(network, student), to_checkpoint, life_material(lives, self.mode), lesson.schedule, options,
+            twin, to_checkpoint, life_material(lives, self.mode), lesson.schedule, options,
             file=lesson.file and lesson.file.with_suffix(f".{member}{lesson.file.suffix}"), label=lesson.label,
             show=lesson.show, about={"problem": self.digest, "member": str(member)},
         )  # fmt: skip
-        return network.arrays(0)
+        return twin.now().arrays
 
     # ---------------------------------------------------------------- compiled
 

@@ -17,12 +17,10 @@ from torch import Tensor, nn
 from lnnc.data.windows import TRAIN_STRIDE, window_batch
 from lnnc.ir.graph import Array
 from lnnc.quantize.context import Options
-from lnnc.train.inputs import INPUTS, every
 from lnnc.train.loop import Loss, Schedule, fit
 from lnnc.train.models import Network
 from lnnc.train.qat import Quantized, ToCheckpoint
-from lnnc.train.signal import BASIS, BLOCK, BOUND, HORIZON, UNIT, forecast, observe
-from lnnc.train.student import Student
+from lnnc.train.signal import BLOCK, HORIZON, UNIT
 
 BEGINNING = 400  # cycles of a life that are trained on
 
@@ -99,30 +97,3 @@ class SequenceTwin(nn.Module):
         said = self.network(rows, (count,) * length).reshape(length, count, -1).transpose(0, 1)
         forecast: Tensor = said * self.wanted[1] + self.wanted[0]
         return forecast
-
-
-class BatteryTwin(nn.Module):
-    """A student without its gate: raw values, (N, T, 1) or whole windows (N, 100) -> the forecast of every block.
-
-    (N, T / 10, 100); (N, 100) for whole windows.
-    """
-
-    def __init__(self, network: Network, student: Student) -> None:
-        super().__init__()
-        self.network, self.student = network, student
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        whole = inputs.ndim == 2
-        lives = list(inputs.reshape(len(inputs), -1).double().numpy())
-        signal = observe(lives, whole)
-        features = every(INPUTS[self.student.inputs].see(signal), self.student.hop)
-        count, steps, width = features.shape
-        rows = torch.from_numpy(features.transpose(1, 0, 2).reshape(1, steps * count, width).astype("float32"))
-        q = self.network(rows, (count,) * steps).clamp(-BOUND, BOUND).reshape(steps, count, -1).transpose(0, 1)
-        line = torch.from_numpy(forecast(signal, _NOTHING)).float()  # (N, K, 100)
-        said: Tensor = line[:, -steps:] + UNIT * q @ _CURVES
-        return said[:, -1] if whole else said
-
-
-_CURVES = torch.from_numpy(BASIS.T.copy()).float()
-_NOTHING = BASIS[0] * 0.0
