@@ -31,6 +31,7 @@ from lnnc.report.render import columns
 from lnnc.train.evaluate import GATED, GATED_NAIVE, NETWORK, batch_of, student_forecasts
 from lnnc.train.integer import compile_student, integer_forecasts, run_rows
 from lnnc.train.loop import Schedule
+from lnnc.train.package import student_checkpoint
 from lnnc.train.soh import Recipe, cross_train, train_final
 from lnnc.train.student import Student, load_student, save_student
 
@@ -151,8 +152,8 @@ def transfer(entry: Entry, seed: int, folder: Path, runs: Path) -> list[tuple[st
         naive = {what: mae(batch, forecast) for what, forecast in baselines(batch).items()}
         best = min(naive, key=naive.__getitem__)
         exact = student_forecasts(series, batch, dict.fromkeys(series, student))
-        own = compile_student(student, list(known.values()))
-        integers = run_rows(own, series, batch, np.arange(len(batch.targets)))
+        own = student_checkpoint(student, list(known.values()), "student")
+        integers = run_rows(own, series, batch, np.arange(len(batch.targets)), entry.recipe.mode)
         for what, forecast in ((NETWORK, exact[NETWORK]), (GATED, exact[GATED]), ("integers", integers),
                                (GATED_NAIVE, exact[GATED_NAIVE])):  # fmt: skip
             error = mae(batch, forecast)

@@ -18,11 +18,11 @@ from lnnc.data.windows import Batch
 from lnnc.errors import LnncError
 from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.ir.graph import Array
-from lnnc.pipeline import run_model
 from lnnc.quantize.context import Options
 from lnnc.train.distill import ALONE
 from lnnc.train.evaluate import batch_of
 from lnnc.train.finetune import finetune, life_material
+from lnnc.train.integer import run_rows
 from lnnc.train.package import student_checkpoint
 from lnnc.train.problem import Lesson, Spec, Trained, Weights
 from lnnc.train.soh import Recipe, train_groups
@@ -141,23 +141,11 @@ class BatteryProblem:
         rows = {name: self._rows[name] for name in names if name in self._rows}
         if not rows:
             return {}
-        said = (self._on_windows if self.mode == "window" else self._on_lives)(checkpoint, rows, options, engine)
-        return {name: values[..., None] for name, values in zip(rows, said, strict=True)}
-
-    def _on_windows(self, checkpoint: Checkpoint, rows: Rows, options: Options, engine: str) -> list[Array]:
-        """Each window after a reset, whole or value by value."""
-        inputs = self._batch.inputs[np.concatenate(list(rows.values()))]
-        steps = inputs[:, :, None] if checkpoint.inputs[0].size == 1 else inputs[:, None]
-        said = run_model(checkpoint, steps, engine, options=options)[:, -1]
-        return np.split(said, np.cumsum([len(own) for own in rows.values()])[:-1])
-
-    def _on_lives(self, checkpoint: Checkpoint, rows: Rows, options: Options, engine: str) -> list[Array]:
-        """Each life from its first cycle to its last origin; what comes after says nothing of it."""
-        ends = [int(self._batch.origin[own[-1]]) for own in rows.values()]
-        lives = [self.series[name][:end] for name, end in zip(rows, ends, strict=True)]
-        padded = np.stack([np.pad(life, (0, max(ends) - len(life)), "edge") for life in lives])
-        said = run_model(checkpoint, padded[..., None], engine, options=options)
-        return [row[self._batch.origin[own] - 1] for row, own in zip(said, rows.values(), strict=True)]
+        said = run_rows(
+            checkpoint, self.series, self._batch, np.concatenate(list(rows.values())), self.mode, options, engine
+        )
+        parts = np.split(said, np.cumsum([len(own) for own in rows.values()])[:-1])
+        return {name: values[..., None] for name, values in zip(rows, parts, strict=True)}
 
     # ---------------------------------------------------------------- truth and rivals
 

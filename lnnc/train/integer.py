@@ -1,18 +1,19 @@
-"""Forecasts of students as the generated C makes them: compiled, and run in integers on whole lives or windows."""
+"""Forecasts of students as the generated C makes them: compiled, and run on whole lives or windows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from lnnc.data.windows import Batch, Ints
+from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.ir.graph import Array
-from lnnc.pipeline import Compiled, plan_model
+from lnnc.pipeline import Compiled, plan_model, run_model
 from lnnc.quantize.context import Options
 from lnnc.train.package import student_checkpoint
 from lnnc.train.student import Student
-from lnnc.verify.engines import run_reference
 
 
 def compile_student(
@@ -36,29 +37,37 @@ def integer_forecasts(
         rows = np.flatnonzero(batch.rows_of({batch.names[i] for i in np.unique(batch.cell)} & own)).astype(np.int64)
         if len(rows):
             others = [life for name, life in series.items() if name not in own] or list(series.values())
-            compiled = compile_student(student, others, options=options)
-            found[rows] = run_rows(compiled, series, batch, rows, student.mode)
+            checkpoint = student_checkpoint(student, others, "student")
+            found[rows] = run_rows(checkpoint, series, batch, rows, student.mode, options)
     return found
 
 
-def run_rows(compiled: Compiled, series: Mapping[str, Array], batch: Batch, rows: Ints, mode: str = "stream") -> Array:
-    """(rows, HORIZON) of one compiled student: on whole lives, or (mode "window") on each window after a reset."""
-    return (_streams if mode == "stream" else _windows)(compiled, series, batch, rows)
+def run_rows(
+    checkpoint: Checkpoint, series: Mapping[str, Array], batch: Batch, rows: Ints, mode: str,
+    options: Options | None = None, engine: str = "reference",
+) -> Array:  # fmt: skip
+    """(rows, HORIZON) of one packaged student: on whole lives, or (mode "window") on each window after a reset.
+
+    engine: as `pipeline.run_model`.
+    """
+    run = _on_lives if mode == "stream" else _on_windows
+    return run(batch, rows, series, partial(run_model, checkpoint, engine=engine, options=options), checkpoint)
 
 
-def _streams(compiled: Compiled, series: Mapping[str, Array], batch: Batch, rows: Ints) -> Array:
-    """Each life from its first sample on; the forecast at a row's origin."""
-    names = [batch.names[i] for i in np.unique(batch.cell[rows])]
-    length = max(len(series[name]) for name in names)
-    lives = np.stack([np.pad(series[name], (0, length - len(series[name])), mode="edge") for name in names])
-    out = run_reference(compiled.program, lives[:, :, None])
-    place = {name: i for i, name in enumerate(names)}
-    lanes = np.array([place[batch.names[i]] for i in batch.cell[rows]])
-    return np.asarray(out[lanes, batch.origin[rows] - 1])
+def _on_lives(
+    batch: Batch, rows: Ints, series: Mapping[str, Array], run: Callable[[Array], Array], _: Checkpoint
+) -> Array:
+    """Each life from its first sample to its last origin; what comes after says nothing of the forecast there."""
+    cells, lane = np.unique(batch.cell[rows], return_inverse=True)
+    ends = [int(batch.origin[rows[lane == i]].max()) for i in range(len(cells))]
+    lives = [series[batch.names[cell]][:end] for cell, end in zip(cells, ends, strict=True)]
+    padded = np.stack([np.pad(life, (0, max(ends) - len(life)), mode="edge") for life in lives])
+    return np.asarray(run(padded[:, :, None])[lane, batch.origin[rows] - 1])
 
 
-def _windows(compiled: Compiled, series: Mapping[str, Array], batch: Batch, rows: Ints) -> Array:
-    """Each window after a reset; the forecast at its end."""
+def _on_windows(
+    batch: Batch, rows: Ints, _: Mapping[str, Array], run: Callable[[Array], Array], checkpoint: Checkpoint
+) -> Array:
+    """Each window after a reset, whole or sample by sample; the forecast at its end."""
     inputs = batch.inputs[rows]
-    steps = inputs[:, :, None] if compiled.program.every > 1 else inputs[:, None, :]
-    return np.asarray(run_reference(compiled.program, steps)[:, -1])
+    return np.asarray(run(inputs[:, :, None] if checkpoint.inputs[0].size == 1 else inputs[:, None])[:, -1])
