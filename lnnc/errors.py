@@ -5,6 +5,9 @@ The CLI turns `LnncError` into exit code 2 in one place; `assert` and other exce
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class LnncError(Exception):
     """A mistake in what the user gave us: what is wrong, where, and how to mend it.
@@ -24,6 +27,13 @@ class LnncError(Exception):
     def __str__(self) -> str:
         head = f"{self.where}: {self.message}" if self.where else self.message
         return f"{head}\n  fix: {self.hint}" if self.hint else head
+
+
+def did_you_mean(word: object, known: Iterable[object]) -> str:
+    """A question where a word is near a known one, as "did you mean 'units'?"; else "". Capitals do not matter."""
+    names = {str(name).lower(): str(name) for name in known}
+    close = difflib.get_close_matches(str(word).lower(), names, 1)
+    return f"did you mean '{names[close[0]]}'?" if close else ""
 
 
 class Findings:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 
 from lnnc.data.reading import ImportOptions
-from lnnc.errors import LnncError
+from lnnc.errors import LnncError, did_you_mean
 
 # In order of preference. BDF's `discharging_capacity_ah` is not here: it counts over the whole test.
 CAPACITY = ("cycle_discharging_capacity", "cycle_discharge_capacity", "discharge_capacity", "qdischarge", "q_discharge",
@@ -122,8 +121,7 @@ def _named(columns: list[Column], name: str, where: str) -> Column:
         return fitting[0]
     if fitting:
         raise LnncError(f"'{name}' fits columns {_all(fitting)}", where, "write the whole header, or rename one")
-    close = difflib.get_close_matches(key, [column.key for column in columns], 1)
-    question = f" (did you mean '{close[0]}'?)" if close else ""
+    question = f" ({meant})" if (meant := did_you_mean(key, (column.key for column in columns))) else ""
     raise LnncError(f"it has no column '{name}'{question}; it has {_all(columns)}", where, "name one of these columns")
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
 
-from lnnc.errors import Findings
+from lnnc.errors import Findings, did_you_mean
 from lnnc.ir.graph import Array
 
 NUMBER_MAX = 1e15  # far beyond every unit and every weight that training leaves: what is larger is a mistake
@@ -51,8 +50,7 @@ def unknown_keys(table: Mapping[Any, Any], allowed: Sequence[str], label: str, f
     """Note every key of `table` that is not `allowed`: ignored, a misspelt one would silently leave its default."""
     for key in table:
         if key not in allowed:
-            close = difflib.get_close_matches(key.lower(), allowed, 1) if isinstance(key, str) else []
-            question = f" (did you mean '{close[0]}'?)" if close else ""
+            question = f" ({meant})" if isinstance(key, str) and (meant := did_you_mean(key, allowed)) else ""
             found.add(f"{label}: unknown key {shown(key)}{question}, expected {', '.join(allowed)}")
 
 

@@ -45,15 +45,10 @@ BATTERY, SEQUENCES = "battery", "sequences"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
 
-@dataclass(frozen=True)
-class Config:
-    """A pipeline. `where`: the folder that relative paths start from."""
+@dataclass(frozen=True, kw_only=True)
+class _Tables:
+    """What every kind of pipeline has."""
 
-    name: str
-    kind: str
-    seed: int
-    data: BatteryData | SequenceData
-    task: BatteryTask | SequenceTask
     split: SplitConfig
     train: TrainConfig
     teacher: TeacherConfig
@@ -64,6 +59,31 @@ class Config:
     pareto: ParetoConfig
     select: SelectConfig
     compile: CompileConfig
+    name: str
+    kind: str = key(BATTERY, choices=(BATTERY, SEQUENCES))
+    seed: int = key(0, least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Battery(_Tables):
+    data: BatteryData
+    task: BatteryTask
+    name: str = "soh"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sequences(_Tables):
+    data: SequenceData
+    task: SequenceTask
+    name: str = "model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(_Tables):
+    """A pipeline. `where`: the folder that relative paths start from."""
+
+    data: BatteryData | SequenceData
+    task: BatteryTask | SequenceTask
     where: Path
 
     @property
@@ -79,32 +99,6 @@ class Config:
     def space(self) -> Space:
         """What the search varies."""
         return read_space(self.pareto.space, cells_of(self.kind), Findings())
-
-
-@dataclass(frozen=True)
-class _Battery:
-    data: BatteryData
-    task: BatteryTask
-    split: SplitConfig
-    train: TrainConfig
-    teacher: TeacherConfig
-    distil: DistilConfig
-    prune: PruneConfig
-    recover: RecoverConfig
-    qat: QatConfig
-    pareto: ParetoConfig
-    select: SelectConfig
-    compile: CompileConfig
-    name: str = "soh"
-    kind: str = key(BATTERY, choices=(BATTERY, SEQUENCES))
-    seed: int = key(0, least=0)
-
-
-@dataclass(frozen=True)
-class _Sequences(_Battery):
-    data: SequenceData  # type: ignore[assignment]
-    task: SequenceTask  # type: ignore[assignment]
-    name: str = "model"
 
 
 # What differs between the kinds where nothing is said.
@@ -148,7 +142,8 @@ def read_config(document: Mapping[str, Any], where: Path, label: str = "config")
         found.add(f"kind: expected {' or '.join(DEFAULTS)}, found {kind!r}")
         found.raise_if_any("docs/pipeline.md shows examples")
     filled = _filled(document, DEFAULTS[kind])
-    read = read_table(_Battery if kind == BATTERY else _Sequences, filled, "", found)
+    tables: type[_Battery] | type[_Sequences] = _Battery if kind == BATTERY else _Sequences
+    read = read_table(tables, filled, "", found)
     if read is not None:
         _check(read, found)
     found.raise_if_any("docs/pipeline.md lists the keys")
@@ -167,7 +162,7 @@ def _filled(document: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any
     return filled
 
 
-def _check(config: _Battery, found: Findings) -> None:
+def _check(config: _Tables, found: Findings) -> None:
     """What depends on more than one key."""
     if not NAME.fullmatch(config.name):
         found.add(f"name: expected a C prefix of small letters, digits and _, found {config.name!r}")
@@ -180,7 +175,7 @@ def _check(config: _Battery, found: Findings) -> None:
     _check_search(config, found)
 
 
-def _check_models(config: _Battery, found: Findings) -> None:
+def _check_models(config: _Tables, found: Findings) -> None:
     named = {
         "teacher.models": config.teacher.models, "distil.students": config.distil.students,
         "distil.rivals": config.distil.rivals, "prune.of": config.prune.of,
@@ -193,7 +188,7 @@ def _check_models(config: _Battery, found: Findings) -> None:
             found.add(f"prune.of: '{name}' is not among distil.students")
 
 
-def _check_search(config: _Battery, found: Findings) -> None:
+def _check_search(config: _Tables, found: Findings) -> None:
     space = config.pareto.space
     if config.pareto.trials and "units" not in space:
         found.add("pareto.space: a search needs the axis units; or trials = 0")

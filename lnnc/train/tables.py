@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, field, fields, is_dataclass
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from lnnc.errors import Findings
+from lnnc.errors import Findings, did_you_mean
 from lnnc.frontend.fields import is_number, shown
 
 T = TypeVar("T")
@@ -40,9 +39,8 @@ def read_table(kind: type[T], table: Any, where: str, found: Findings) -> T | No
 
 
 def _meant(name: str, known: list[str], where: str) -> str:
-    close = difflib.get_close_matches(name.lower(), known, 1, 0.6)
-    if close:
-        return f"; did you mean '{close[0]}'?"
+    if question := did_you_mean(name, known):
+        return f"; {question}"
     return f"; {'[' + where + ']' if where else 'the file'} has {', '.join(known)}"
 
 
@@ -112,8 +110,7 @@ def _check_rules(value: Any, rules: Mapping[str, Any], path: str, found: Finding
         found.add(f"{path}: expected something, found nothing")
     for item in items:
         if "choices" in rules and item not in rules["choices"]:
-            close = difflib.get_close_matches(str(item), [str(choice) for choice in rules["choices"]], 1)
-            meant = f"; did you mean '{close[0]}'?" if close else ""
+            meant = f"; {question}" if (question := did_you_mean(item, rules["choices"])) else ""
             found.add(f"{path}: expected {', '.join(map(str, rules['choices']))}, found {shown(item)}{meant}")
         low, high = rules.get("least"), rules.get("most")
         if is_number(item) and ((low is not None and item < low) or (high is not None and item > high)):
