@@ -8,6 +8,9 @@ static void lnn_add_s16(const int16_t *a, const int16_t *b, int32_t n, int32_t a
     for (i = 0; i < n; i++) {
         int64_t sum = (int64_t)a_gain * a[i] + (int64_t)b_gain * b[i];
         sum = (sum + half) >> shift;
-        out[i] = (int16_t)(sum < lo ? lo : sum > hi ? hi : (int32_t)sum);
+        if (shift > 16) /* it fits 32 bits */
+            out[i] = (int16_t)lnn_clamp((int32_t)sum, lo, hi);
+        else
+            out[i] = (int16_t)(sum < lo ? lo : sum > hi ? hi : (int32_t)sum);
     }
 }

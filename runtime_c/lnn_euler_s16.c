@@ -8,9 +8,8 @@ static void lnn_euler_s16(const int16_t *x, const int32_t *pre, int32_t drive, i
     const int64_t half = (int64_t)1 << (shift - 1);
     int32_t i;
     for (i = 0; i < n; i++) {
-        int32_t value = lnn_tanh_q15(lnn_clamp(pre[i] + drive, -524287, 524287), table);
+        int32_t value = lnn_tanh_q15(pre[i] + drive, table);
         int64_t sum = (int64_t)LNN_S32(decay + i) * x[i] + (int64_t)LNN_S32(gain + i) * value;
-        sum = (sum + half) >> shift;
-        out[i] = (int16_t)(sum < lo ? lo : sum > hi ? hi : (int32_t)sum);
+        out[i] = (int16_t)lnn_clamp((int32_t)((sum + half) >> shift), lo, hi);
     }
 }

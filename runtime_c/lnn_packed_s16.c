@@ -1,18 +1,18 @@
 /* (2) As linear_s16, the weights packed for Winograd's identity: blocks of four rows, see
  * block_s8; zeros fill the last one. bias holds b[r] less the sum of w0 w2 + w1 w3 of the row. Sums
  * wrap on the way; what they end at fits, as the compiler proves of linear_s16. */
-static void lnn_packed_s16(const int16_t *x, int32_t n_in, const int8_t *weight,
+LNN_APART static void lnn_packed_s16(const int16_t *x, int32_t n_in, const int8_t *weight,
     const int32_t *bias, const int32_t *mult, int32_t n_out, int32_t blocks, int32_t shift,
     int32_t lo, int32_t hi, int16_t *out)
 {
     const uint32_t cross = lnn_cross_s16(x, n_in);
 #if LNN_PATH > 1
-    const uint32_t groups = (uint32_t)n_in >> 2, skip = (0u - groups) & 7u;
+    const uint32_t groups = (uint32_t)n_in >> 2, skip = (0u - groups) & 3u;
     lnn_sweep layer;
     layer.from = (uint32_t)(uintptr_t)x - 8u - 8u * skip;
     layer.to = (uint32_t)(uintptr_t)x - 8u + 8u * groups;
-    layer.entry = groups ? 72u * skip : 576u;
-    layer.skipped = 16u + 16u * skip;
+    layer.entry = groups ? 60u * skip : 244u;
+    layer.skipped = 16u * skip;
     layer.cross = cross;
     layer.special = ((uint32_t)n_in & 3u) + ((uint32_t)shift << 8);
     layer.bias = bias;

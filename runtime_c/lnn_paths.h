@@ -17,8 +17,6 @@ typedef struct __attribute__((packed, may_alias)) {
 } lnn_word;
 #define LNN_LOAD(p) (((const lnn_word *)(const void *)(p))->all)
 #define LNN_STORE(p, word) (((lnn_word *)(void *)(p))->all = (word))
-/* A function of its own in the call graph, since the compiler does not see what assembly pushes. */
-#define LNN_APART static __attribute__((noinline))
 /* Nothing is loaded ahead across it: GCC loads further ahead than it has registers. */
 #define LNN_FENCE() __asm__ __volatile__("" ::: "memory")
 /* GCC forgets how a pointer is aligned: two LDR in a row are faster than the LDRD that it would make. */

@@ -13,7 +13,7 @@ from lnnc.ir.graph import Array
 from lnnc.train.distill import ALONE, Distillation
 from lnnc.train.inputs import INPUTS
 from lnnc.train.loop import Schedule
-from lnnc.train.material import Drawn, Scaling, WholeLives, in_phases, step_samples
+from lnnc.train.material import Drawn, Scaling, WholeLives, in_phases, pack, step_samples
 from lnnc.train.models import networks
 from lnnc.train.run import coefficients
 from lnnc.train.signal import observe
@@ -97,7 +97,8 @@ def test_without_a_teacher_the_loss_is_that_of_training(kind: str) -> None:
     train = np.array([[True, True, True, False, False], [False, True, True, True, True]])
     teachers = [[student(kind)], [student(kind, seed=1)]]
     loss = taught_loss(SERIES, train, plan, teachers, TRUTH)
-    phases, scaling = in_phases(list(SERIES.values()), plan.sees, plan.phases), Scaling(plan.sees, plan.scale)
+    phases = [pack(lives, plan.sees) for lives in in_phases(list(SERIES.values()), plan.phases)]
+    scaling = Scaling(plan.sees, plan.scale)
     plain = (WholeLives(phases, train, scaling) if kind == "gated"
              else Drawn(step_samples(phases), train, 8, scaling))  # fmt: skip
     model = restored([student(kind, seed=2), student(kind, seed=3)])

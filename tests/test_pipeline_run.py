@@ -332,6 +332,14 @@ def test_data_that_is_not_there(where: Path) -> None:
         run(where, split={"file": "folds.json"})
 
 
+def test_a_hint_of_the_import_names_the_configuration(tmp_path: Path) -> None:
+    np.savez(tmp_path / "cells.npz", a=np.full(200, 1.9), b=np.full(200, 1.8))
+    config = read_config({"data": {"files": ["cells.npz"]}}, tmp_path)
+    with pytest.raises(LnncError, match="nominal capacity") as caught:
+        run_pipeline(config, tmp_path / "run", print)
+    assert "data.nominal" in caught.value.hint and "--" not in caught.value.hint
+
+
 @fast
 def test_changed_data_runs_everything_again(counter: Counter, where: Path) -> None:
     run(where, pareto={"trials": 0})

@@ -51,6 +51,9 @@ def _units(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]
               help="Ways of cutting a life into blocks to train on.")  # fmt: skip
 @click.option("--scale", type=click.FloatRange(0.0, 3.0), default=0.3, show_default=True,
               help="Spread of the factors that lives are bent by, 0: none.")  # fmt: skip
+@click.option("--fade", type=click.FloatRange(0.0, 1.0), default=0.0, show_default=True,
+              help="Spread of the SOH lost at first to fades that slow down, added to every second phase of a stream: "
+                   "for cells unlike those that it learns from.")  # fmt: skip
 @click.option("--folds", type=click.IntRange(2), metavar="K",
               help="Train K students, each without the cells that it is scored on.")  # fmt: skip
 @click.option("--folds-from", metavar="FOLDS.json", help="Take these folds.")

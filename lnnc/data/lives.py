@@ -60,7 +60,7 @@ def _nominal(sequences: list[Sequence], options: ImportOptions) -> float:
     if not foreign:
         return NOMINAL
     message = f"what is the nominal capacity of its cells? Values are about {_middle(foreign):.3g} Ah"
-    hint = "--nominal AH (MATR 1.1, XJTU 2.0, TJU 3.5); if they are SOH: --already-soh"
+    hint = "--nominal, in Ah (MATR 1.1, XJTU 2.0, TJU 3.5); if they are SOH: --already-soh"
     raise LnncError(message, foreign[0].source, hint)
 
 

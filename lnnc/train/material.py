@@ -21,6 +21,7 @@ from lnnc.train.inputs import INPUTS, every
 from lnnc.train.signal import BASIS, BLOCK, COEFFICIENTS, HORIZON, UNIT, forecast, observe, residuals
 
 SPARSE = 5  # every fifth cycle of the horizon
+FADE_CYCLES = 30.0, 400.0  # least and largest tau of a fade
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +58,21 @@ def pack(lives: Sequence[Array], inputs: str) -> Lives:
     return Lives(_single(seen), _single(wanted), torch.tensor(order)[torch.from_numpy(row)], tuple(counts))
 
 
-def in_phases(lives: Sequence[Array], inputs: str, phases: int) -> list[Lives]:
-    """The lives, and again without their first 1 ... 9 cycles, so that other cycles fall into a block."""
-    shifts = [round(BLOCK * p / phases) for p in range(phases)]
-    return [pack([life[shift:] for life in lives], inputs) for shift in shifts]
+def in_phases(lives: Sequence[Array], phases: int, fade: float = 0.0, seed: int = 0) -> list[list[Array]]:
+    """The lives, and again without their first 1 ... 9 cycles, so that other cycles fall into a block.
+
+    Augmentation: with `fade` every second time they also lose a (1 - exp(-t / tau)) by cycle t, a = fade * normal,
+    another a and tau for each life. So do cells whose first loss slows down, as a growing surface film lets it, or
+    that gain at first; a network that saw only cells which lose little at first takes a steep start for the end.
+    """
+    rng, (least, most) = np.random.default_rng([seed, phases]), np.log(FADE_CYCLES)
+
+    def faded(life: Array) -> Array:
+        size, tau = fade * rng.standard_normal(), np.exp(rng.uniform(least, most))
+        return np.asarray(life - size * (1.0 - np.exp(-np.arange(len(life)) / tau)))
+
+    cut = [[life[round(BLOCK * p / phases) :] for life in lives] for p in range(phases)]
+    return [[faded(life) for life in some] if fade and p % 2 else some for p, some in enumerate(cut)]
 
 
 def _single(x: Array) -> Tensor:
@@ -107,7 +119,7 @@ class Scaling:
 class WholeLives:
     """Loss of networks with a state: all lives from their first cycle, full back-propagation.
 
-    Each step of the training takes one of the phases (`in_phases`).
+    Each step of the training takes one of the phases (packed from `in_phases`).
     """
 
     def __init__(self, phases: Sequence[Lives], train: Array, scaling: Scaling) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +28,7 @@ from lnnc.train.soh import soh_series
 from lnnc.train.stages import Stage, Workspace, file_digest
 
 DATASET, FOLDS, PROBLEM, REPORT, BASELINES = "dataset.h5", "folds.json", "problem.json", "report.txt", "baselines.csv"
+KEYS = {"columns": "data.inputs", "cell-column": "data.sequence"}  # whose names differ from those of the options
 FEW = 5  # files that are named while they are read: large ones, most often
 
 
@@ -73,8 +75,20 @@ def data_files(config: Config) -> list[Path]:
 def _imported(config: Config, files: Sequence[Path], work: Workspace) -> Dataset:
     if [file.suffix for file in files] == [".h5"]:
         return load_dataset(files[0])
-    few = len(files) <= FEW
-    return import_data(tuple(files), _options(config), lambda name: work.say(f"  {Path(name).name}") if few else None)
+    read = (lambda name: work.say(f"  {Path(name).name}")) if len(files) <= FEW else (lambda name: None)
+    try:
+        return import_data(tuple(files), _options(config), read)
+    except LnncError as error:
+        raise LnncError(_as_keys(error.message), error.where, _as_keys(error.hint)) from error
+
+
+def _as_keys(text: str) -> str:
+    """Options of `lnnc data import` as the keys of a configuration that stand for them."""
+
+    def key(found: re.Match[str]) -> str:
+        return KEYS.get(found[1], "data." + found[1].replace("-", "_"))
+
+    return re.sub(r"--([a-z]+(?:-[a-z]+)*)", key, text)
 
 
 def _options(config: Config) -> ImportOptions:

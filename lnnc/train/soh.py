@@ -16,7 +16,7 @@ from lnnc.ir.graph import Array
 from lnnc.train.ensemble import merged
 from lnnc.train.inputs import INPUTS
 from lnnc.train.loop import Loss, Schedule, fit
-from lnnc.train.material import Drawn, Scaling, WholeLives, in_phases, step_samples, window_samples
+from lnnc.train.material import Drawn, Scaling, WholeLives, in_phases, pack, step_samples, window_samples
 from lnnc.train.models import Network, networks
 from lnnc.train.signal import BLOCK
 from lnnc.train.student import KINDS, MODES, RECURRENT, Student, takes_whole
@@ -36,6 +36,7 @@ class Recipe:
         hop: cycles from one step of a cell in a window to the next, 10, 20, 50 or 100.
         phases: 1 ... 10, ways of cutting a life into blocks that are trained on; windows start every 10 / phases.
         scale: spread of the logarithm of the factors of `material.Scaling`; 0: none.
+        fade: spread of the SOH that lives of every second phase lose to a fade that slows down (`material.in_phases`).
 
     Raises:
         LnncError: a combination that cannot be trained.
@@ -51,6 +52,7 @@ class Recipe:
     hop: int = BLOCK
     phases: int = 10
     scale: float = 0.3
+    fade: float = 0.0
     schedule: Schedule = field(default_factory=lambda: Schedule(peak_lr=PEAK_LR))
 
     def __post_init__(self) -> None:
@@ -66,6 +68,10 @@ class Recipe:
             found.add(f"members: expected 1 or more, found {self.members}")
         if not 0.0 <= self.scale <= 3.0:
             found.add(f"scale: expected 0 ... 3, found {self.scale}")
+        if not 0.0 <= self.fade <= 1.0:
+            found.add(f"fade: expected 0 ... 1, found {self.fade}")
+        if self.fade and (self.mode == "window" or self.phases < 2):
+            found.add("fade: it comes with a cell's age: of streams, in two phases or more")
         if self.schedule.batch < 1 and not self.whole_lives:
             found.add("batch: expected 1 or more, as samples are drawn")
         found.raise_if_any()
@@ -127,7 +133,7 @@ def train_groups(
 
 
 def _settings(recipe: Recipe) -> dict[str, str]:
-    names = ("kind", "mode", "sees", "skip", "members", "hop", "phases", "scale")
+    names = ("kind", "mode", "sees", "skip", "members", "hop", "phases", "scale", "fade")
     return {name: str(getattr(recipe, name)) for name in names}
 
 
@@ -138,7 +144,8 @@ def _loss(series: Mapping[str, Array], train: Array, recipe: Recipe) -> Loss:
         batch = window_batch(series, stride=round(BLOCK / recipe.phases))
         samples = window_samples(batch, recipe.sees, hop, recipe.whole)
         return Drawn(samples, train, recipe.schedule.batch, scaling)
-    phases = in_phases(list(series.values()), recipe.sees, recipe.phases)
+    lives = in_phases(list(series.values()), recipe.phases, recipe.fade, recipe.schedule.seed)
+    phases = [pack(some, recipe.sees) for some in lives]
     if recipe.whole_lives:
         return WholeLives(phases, train, scaling)
     return Drawn(step_samples(phases), train, recipe.schedule.batch, scaling)
@@ -196,7 +203,7 @@ def train_final(
 
 
 def _student(model: Network, index: int, recipe: Recipe, losses: Array, told: Mapping[str, str], cells: int) -> Student:
-    made = asdict(recipe.schedule) | {name: getattr(recipe, name) for name in ("members", "phases", "scale")}
+    made = asdict(recipe.schedule) | {name: getattr(recipe, name) for name in ("members", "phases", "scale", "fade")}
     loss = f"{losses[-_TAIL:].mean():.6f}"
     facts = {**told, "cells": str(cells), **{name: str(value) for name, value in made.items()}, "loss": loss}
     members = [model.arrays(index * recipe.members + i) for i in range(recipe.members)]

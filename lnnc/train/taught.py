@@ -27,6 +27,7 @@ from lnnc.train.material import (
     Scaling,
     WholeLives,
     in_phases,
+    pack,
     step_samples,
     window_samples,
 )
@@ -117,7 +118,7 @@ def distill_students(
     )  # fmt: skip
     loss = taught_loss(series, train, recipe, teachers, config)
     about = {"data": digest, **{name: str(value) for name, value in asdict(config).items()},
-             "phases": str(recipe.phases), "scale": str(recipe.scale), "mode": recipe.mode}  # fmt: skip
+             **{name: str(getattr(recipe, name)) for name in ("phases", "scale", "fade", "mode")}}  # fmt: skip
     losses = fit(
         model, loss, recipe.schedule, checkpoint=checkpoint, label=label, show=show, threads=threads, about=about
     )
@@ -171,11 +172,9 @@ def taught_loss(
         samples = window_samples(batch, recipe.sees, hop, recipe.whole)
         drawn = Drawn(samples, train, recipe.schedule.batch, scaling)
         return TaughtDrawn(drawn, taught, mix)
-    lives = list(series.values())
-    phases = in_phases(lives, recipe.sees, recipe.phases)
-    shifts = [round(BLOCK * p / recipe.phases) for p in range(recipe.phases)]
-    taught_rows = [_of_lives(teachers, [life[shift:] for life in lives], phase)
-                   for shift, phase in zip(shifts, phases, strict=True)]  # fmt: skip
+    lives = in_phases(list(series.values()), recipe.phases, recipe.fade, recipe.schedule.seed)
+    phases = [pack(some, recipe.sees) for some in lives]
+    taught_rows = [_of_lives(teachers, some, phase) for some, phase in zip(lives, phases, strict=True)]
     if recipe.whole_lives:
         return TaughtLives(WholeLives(phases, train, scaling), taught_rows, mix)
     drawn = Drawn(step_samples(phases), train, recipe.schedule.batch, scaling)

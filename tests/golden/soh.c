@@ -57,19 +57,20 @@ typedef struct __attribute__((packed, may_alias)) {
 } soh_word;
 #define SOH_LOAD(p) (((const soh_word *)(const void *)(p))->all)
 #define SOH_STORE(p, word) (((soh_word *)(void *)(p))->all = (word))
-/* A function of its own in the call graph, since the compiler does not see what assembly pushes. */
-#define SOH_APART static __attribute__((noinline))
 /* Nothing is loaded ahead across it: GCC loads further ahead than it has registers. */
 #define SOH_FENCE() __asm__ __volatile__("" ::: "memory")
 /* GCC forgets how a pointer is aligned: two LDR in a row are faster than the LDRD that it would make. */
 #define SOH_FORGET(p) __asm__("" : "+r"(p))
 #endif
+/* SOH_APART: one copy, however many layers call it, and a node of the call graph around assembly. */
 #if defined(__GNUC__)
 #define SOH_INLINE static inline __attribute__((always_inline, unused))
 #define SOH_ALIGNED __attribute__((aligned(4)))
+#define SOH_APART __attribute__((noinline, unused))
 #else
 #define SOH_INLINE static inline
 #define SOH_ALIGNED
+#define SOH_APART
 #endif
 /* Worth a copy in every loop that calls it, where there is flash enough. */
 #if SOH_PATH > 0
@@ -85,6 +86,12 @@ typedef struct __attribute__((packed, may_alias)) {
 
 /* ---- kernels (lnnc-arith-1) ---------------------------------------------------------------- */
 
+/* min(max(value, lo), hi) */
+SOH_FAST int32_t soh_clamp(int32_t value, int32_t lo, int32_t hi)
+{
+    return value < lo ? lo : value > hi ? hi : value;
+}
+
 /* (3) out[i] = clamp((a_gain a[i] + b_gain b[i] + 2^(shift-1)) >> shift, lo, hi), summed in 64
  * bits. out may be a. */
 static void soh_add_s16(const int16_t *a, const int16_t *b, int32_t n, int32_t a_gain,
@@ -95,7 +102,10 @@ static void soh_add_s16(const int16_t *a, const int16_t *b, int32_t n, int32_t a
     for (i = 0; i < n; i++) {
         int64_t sum = (int64_t)a_gain * a[i] + (int64_t)b_gain * b[i];
         sum = (sum + half) >> shift;
-        out[i] = (int16_t)(sum < lo ? lo : sum > hi ? hi : (int32_t)sum);
+        if (shift > 16) /* it fits 32 bits */
+            out[i] = (int16_t)soh_clamp((int32_t)sum, lo, hi);
+        else
+            out[i] = (int16_t)(sum < lo ? lo : sum > hi ? hi : (int32_t)sum);
     }
 }
 
@@ -111,12 +121,6 @@ SOH_INLINE int32_t soh_clamp_both(int32_t both, int32_t lo, int32_t hi)
     return (int32_t)__sel((uint32_t)both, (uint32_t)lo2);
 }
 #endif
-
-/* min(max(value, lo), hi) */
-SOH_FAST int32_t soh_clamp(int32_t value, int32_t lo, int32_t hi)
-{
-    return value < lo ? lo : value > hi ? hi : value;
-}
 
 /* out[i] = clamp(x[i] - center, +-32640): an input port, moved to the mean of its calibration
  * data. 32640 leaves room for an int8 weight in a 16-bit lane. */
@@ -175,10 +179,9 @@ static void soh_euler_s16(const int16_t *x, const int32_t *pre, int32_t drive, i
     const int64_t half = (int64_t)1 << (shift - 1);
     int32_t i;
     for (i = 0; i < n; i++) {
-        int32_t value = soh_tanh_q15(soh_clamp(pre[i] + drive, -524287, 524287), table);
+        int32_t value = soh_tanh_q15(pre[i] + drive, table);
         int64_t sum = (int64_t)SOH_S32(decay + i) * x[i] + (int64_t)SOH_S32(gain + i) * value;
-        sum = (sum + half) >> shift;
-        out[i] = (int16_t)(sum < lo ? lo : sum > hi ? hi : (int32_t)sum);
+        out[i] = (int16_t)soh_clamp((int32_t)((sum + half) >> shift), lo, hi);
     }
 }
 
@@ -265,7 +268,8 @@ static void soh_norm_stats(const int16_t *x, int32_t n, int32_t inv_n, int32_t e
     const int16_t *const end = x + n;
     int32_t step, shift, mean_q16, sum = 0;
     int64_t squares = 0;
-    uint64_t variance, u, y, r;
+    uint64_t variance, r;
+    uint32_t u, y;
 #if SOH_PATH > 0
     if (n > 3) {
         const int16_t *const fours = x + (n & ~(int32_t)3);
@@ -284,8 +288,8 @@ static void soh_norm_stats(const int16_t *x, int32_t n, int32_t inv_n, int32_t e
     /* n^2 sigma^2 < 2^62, shifted by bit pairs into [2^62, 2^64) */
     variance = (uint64_t)(n * squares - (int64_t)sum * sum) + ((uint64_t)eps << eps_shift);
 #if SOH_PATH > 0
-    u = variance >> 32;
-    step = (u ? __builtin_clz((uint32_t)u) : 32 + __builtin_clz((uint32_t)variance)) >> 1;
+    u = (uint32_t)(variance >> 32);
+    step = (u ? __builtin_clz(u) : 32 + __builtin_clz((uint32_t)variance)) >> 1;
     variance <<= 2 * step;
     shift = gain_shift - step;
 #else
@@ -293,11 +297,13 @@ static void soh_norm_stats(const int16_t *x, int32_t n, int32_t inv_n, int32_t e
         variance <<= 2;
 #endif
     /* y = 1 / sqrt(u / 2^32) in Q30: a line within 13 %, then four Newton steps */
-    u = variance >> 32;
+    u = (uint32_t)(variance >> 32);
     y = 2362232013u - ((u >> 2) + (u >> 4));
-    for (step = 0; step < 4; step++)
-        y = (y * (((uint64_t)3 << 30) - ((u * ((y * y) >> 30)) >> 32))) >> 31;
-    r = shift < 29 ? INT32_MAX : shift > 62 ? 0 : ((uint64_t)gain * y) >> shift;
+    for (step = 0; step < 4; step++) {
+        const uint32_t square = (uint32_t)(((uint64_t)y * y) >> 30); /* y < 2^31 */
+        y = (uint32_t)(((uint64_t)y * (((uint32_t)3 << 30) - (uint32_t)(((uint64_t)u * square) >> 32))) >> 31);
+    }
+    r = shift < 29 ? INT32_MAX : shift > 62 ? 0 : ((uint64_t)(uint32_t)gain * y) >> shift;
     *scale = r > INT32_MAX ? INT32_MAX : (int32_t)r;
     mean_q16 = (int32_t)(((int64_t)sum * inv_n + 16384) >> 15);
     *offset = (int32_t)-(((int64_t)*scale * mean_q16) >> 32);

@@ -57,19 +57,20 @@ typedef struct __attribute__((packed, may_alias)) {
 } stream_word;
 #define STREAM_LOAD(p) (((const stream_word *)(const void *)(p))->all)
 #define STREAM_STORE(p, word) (((stream_word *)(void *)(p))->all = (word))
-/* A function of its own in the call graph, since the compiler does not see what assembly pushes. */
-#define STREAM_APART static __attribute__((noinline))
 /* Nothing is loaded ahead across it: GCC loads further ahead than it has registers. */
 #define STREAM_FENCE() __asm__ __volatile__("" ::: "memory")
 /* GCC forgets how a pointer is aligned: two LDR in a row are faster than the LDRD that it would make. */
 #define STREAM_FORGET(p) __asm__("" : "+r"(p))
 #endif
+/* STREAM_APART: one copy, however many layers call it, and a node of the call graph around assembly. */
 #if defined(__GNUC__)
 #define STREAM_INLINE static inline __attribute__((always_inline, unused))
 #define STREAM_ALIGNED __attribute__((aligned(4)))
+#define STREAM_APART __attribute__((noinline, unused))
 #else
 #define STREAM_INLINE static inline
 #define STREAM_ALIGNED
+#define STREAM_APART
 #endif
 /* Worth a copy in every loop that calls it, where there is flash enough. */
 #if STREAM_PATH > 0
