@@ -53,9 +53,9 @@ class Entry:
 
 def entries() -> list[Entry]:
     """What is compared."""
-    long, fast, wide = Schedule(4000, 1e-2), Schedule(1500, 1.5e-2), Schedule(1500, 1e-2)
+    long, fast, wide = Schedule(4000, 1e-2), Schedule(2500, 1.5e-2), Schedule(2500, 1e-2)
     window = Recipe(mode="window", gate=False, skip=True, scale=0.0, schedule=long)
-    stream = Recipe(inputs="ageless", skip=True, scale=0.2, schedule=fast)
+    stream = Recipe(inputs="ageless", skip=True, scale=0.2, fade=0.03, schedule=fast)
     return [
         Entry("gated 8, window", window),
         Entry("gated 6, window, 5 steps", replace(window, units=(6,), hop=20)),

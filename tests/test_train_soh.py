@@ -13,6 +13,7 @@ from lnnc.data.windows import stream_batch
 from lnnc.errors import LnncError
 from lnnc.train.evaluate import GATED, NETWORK, score, score_folds, student_forecasts
 from lnnc.train.loop import Schedule
+from lnnc.train.material import in_phases
 from lnnc.train.run import forecasts
 from lnnc.train.signal import observe
 from lnnc.train.soh import Recipe, cross_train, soh_series, train_final, train_groups
@@ -55,7 +56,27 @@ def test_training_lowers_the_error(series: Series, changed: dict[str, str]) -> N
     assert losses[-10:].mean() < 0.8 * losses[:10].mean()
 
 
-@pytest.mark.parametrize("changed", [{}, {"mode": "window"}, {"kind": "mlp"}], ids=str)
+def test_every_second_phase_fades() -> None:
+    """By a (1 - exp(-t / tau)): differences shrink by exp(-1 / tau) a cycle; another tau for each life."""
+    lives = [life(230), life(250, seed=1)]
+    plain, faded, again = (in_phases(lives, 4, fade, seed=3) for fade in (0.0, 0.03, 0.03))
+    taus = []
+    for phase in range(4):
+        for old, new, same_again in zip(plain[phase], faded[phase], again[phase], strict=True):
+            np.testing.assert_array_equal(new, same_again)
+            lost = old - new
+            if phase % 2 == 0:
+                assert not lost.any()
+                continue
+            steps = np.diff(lost)
+            np.testing.assert_allclose(steps[1:] / steps[:-1], steps[1] / steps[0], rtol=1e-6)
+            taus.append(-1 / np.log(steps[1] / steps[0]))
+            assert lost[0] == 0.0 and 0 < abs(lost[-1]) < 0.15
+    assert len(set(np.round(taus, 3))) == 4 and min(taus) > 29 and max(taus) < 401
+    assert any((a != b).any() for a, b in zip(faded[1], in_phases(lives, 4, 0.03, seed=4)[1], strict=True))
+
+
+@pytest.mark.parametrize("changed", [{}, {"mode": "window"}, {"kind": "mlp"}, {"fade": 0.03}], ids=str)
 def test_a_fold_never_sees_its_cells(series: Series, changed: dict[str, str]) -> None:
     """Other values in the cells of fold 0 change every student but the one that is tested on them."""
     split = folds(series, k=3)
@@ -124,12 +145,18 @@ def test_a_fold_without_long_lives() -> None:
 
 @pytest.mark.parametrize(
     "wrong", [{"kind": "gru"}, {"mode": "batch"}, {"inputs": "none"}, {"phases": 0}, {"phases": 11},
-              {"mode": "window", "schedule": Schedule(batch=0)}],
+              {"mode": "window", "schedule": Schedule(batch=0)}, {"fade": -0.1}],
     ids=str,
 )  # fmt: skip
 def test_recipes_that_cannot_be(wrong: dict[str, object]) -> None:
     with pytest.raises(LnncError, match="expected"):
         recipe(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"mode": "window"}, {"phases": 1}], ids=str)
+def test_a_fade_needs_an_age_and_two_phases(wrong: dict[str, object]) -> None:
+    with pytest.raises(LnncError, match="fade: it comes with a cell's age"):
+        recipe(fade=0.03, **wrong)
 
 
 def test_series_of_a_dataset() -> None:
