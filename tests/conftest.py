@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Rewriting expected outputs runs only the tests that have some."""
     if config.getoption("--update-golden"):
-        items[:] = [item for item in items if "golden" in getattr(item, "fixturenames", ())]
+        items[:] = [item for item in items if "update_golden" in getattr(item, "fixturenames", ())]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

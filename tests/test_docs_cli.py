@@ -32,9 +32,9 @@ def reference() -> str:
     return text
 
 
-def test_the_reference_is_what_help_says(request: pytest.FixtureRequest) -> None:
+def test_the_reference_is_what_help_says(update_golden: bool) -> None:
     text = reference()
-    if request.config.getoption("--update-golden"):
+    if update_golden:
         PAGE.write_text(text)
     assert PAGE.read_text() == text, "docs/cli.md is out of date: make golden"
 

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: 0BSD (generated code is yours to use without any condition)
  *
  * model      network, a step for each sample of 1; 471 parameters; 6 linear
- * digest     sha256 ddf23a3d95a470263e957e2744b8d4f3dd2822a80d20df6e689ac66c91bb308b
+ * digest     sha256 44479609302b2718e2ec4dfd6922e8dc26ddd12a126df0ce6feae12fb44b32a9
  * arithmetic lnnc-arith-1; integers only, no libc, no heap
  * input      1 x soh [1], q / 2^14, declared 0 ... 1.5
  * output     100 x soh forecast [1], q / 2^14, declared 0 ... 1.5
@@ -15,7 +15,7 @@
  *            stream_reset(&state);                               once
  *            if (stream_step(&state, &scratch, in, out) == 0)    for every sample or window
  *                ... out[] is valid
- * lnnc-manifest: {"arithmetic": "lnnc-arith-1", "build": {"packing": "auto", "target": "cortex-m4", "weights": "flash"}, "lnnc": "0.1.0", "model": "ddf23a3d95a470263e957e2744b8d4f3dd2822a80d20df6e689ac66c91bb308b", "name": "stream", "options": {"activations": "int16", "input_frac": null, "output_frac": null, "runtime_dt": null, "weight_bits": null}}
+ * lnnc-manifest: {"arithmetic": "lnnc-arith-1", "build": {"packing": "auto", "target": "cortex-m4", "weights": "flash"}, "lnnc": "0.1.0", "model": "44479609302b2718e2ec4dfd6922e8dc26ddd12a126df0ce6feae12fb44b32a9", "name": "stream", "options": {"activations": "int16", "input_frac": null, "output_frac": null, "runtime_dt": null, "weight_bits": null}}
  */
 #ifndef STREAM_H
 #define STREAM_H
