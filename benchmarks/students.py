@@ -28,12 +28,12 @@ from lnnc.data.windows import Array, Batch
 from lnnc.profiling import profile_model
 from lnnc.quantize.context import Options
 from lnnc.report.render import columns
-from lnnc.train.evaluate import GATED, GATED_NAIVE, NETWORK, batch_of, student_forecasts
-from lnnc.train.integer import compile_student, integer_forecasts, run_rows
-from lnnc.train.loop import Schedule
-from lnnc.train.package import student_checkpoint
-from lnnc.train.soh import Recipe, cross_train, train_final
-from lnnc.train.student import Student, load_student, save_student
+from lnnc.train.learn.loop import Schedule
+from lnnc.train.students.evaluate import GATED, GATED_NAIVE, NETWORK, batch_of, student_forecasts
+from lnnc.train.students.integer import compile_student, integer_forecasts, run_rows
+from lnnc.train.students.package import student_checkpoint
+from lnnc.train.students.soh import Recipe, cross_train, train_final
+from lnnc.train.students.student import Student, load_student, save_student
 
 HEADER = (
     "student", "parameters", "seed", "MAE float", "MAE int8", "MAE integers", "95 %", f"minus {BEST_NAIVE}", "95 %",

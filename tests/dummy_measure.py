@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lnnc.errors import LnncError
-from lnnc.train.pareto import Measured
+from lnnc.train.pareto.front import Measured
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lnnc.ir.graph import Array
-from lnnc.train.inputs import INPUTS
-from lnnc.train.student import HEADS, Student
+from lnnc.train.students.inputs import INPUTS
+from lnnc.train.students.student import HEADS, Student
 
 KINDS = ("gated", "cfc", "leaky", "ltc", "mlp", "linear")
 BOLD = 1.0  # coefficients that such a student forecasts, roughly

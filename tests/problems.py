@@ -7,12 +7,12 @@ import numpy as np
 from lnnc.data.dataset import Dataset, Sequence
 from lnnc.data.splits import folds
 from lnnc.ir.graph import Array
-from lnnc.train.battery import BatteryProblem
-from lnnc.train.distill import ALONE, Distillation
-from lnnc.train.generic import SequenceProblem
-from lnnc.train.loop import Schedule
-from lnnc.train.problem import Lesson
-from lnnc.train.sequences import Task
+from lnnc.train.learn.distill import ALONE, Distillation
+from lnnc.train.learn.loop import Schedule
+from lnnc.train.pipeline.battery import BatteryProblem
+from lnnc.train.pipeline.generic import SequenceProblem
+from lnnc.train.pipeline.problem import Lesson
+from lnnc.train.sequences.task import Task
 
 COLUMNS = ("u", "y", "z")
 

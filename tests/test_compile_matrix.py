@@ -17,7 +17,7 @@ from lnnc.kernels import KERNELS
 from lnnc.pipeline import Compiled, Options, compile_model, write_files
 from lnnc.report.size import section_sizes
 from lnnc.targets import Build
-from lnnc.train.package import student_checkpoint
+from lnnc.train.students.package import student_checkpoint
 
 WARNINGS = (
     "-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wcast-qual", "-Wundef", "-pedantic",

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from lnnc.errors import LnncError
-from lnnc.train import config_tables as t
-from lnnc.train.config import Config, load_config, read_config
-from lnnc.train.problem import Spec, parse_spec
-from lnnc.train.select import Limits
-from lnnc.train.space import Span, Values
+from lnnc.train.pareto.select import Limits
+from lnnc.train.pareto.space import Span, Values
+from lnnc.train.pipeline import config_tables as t
+from lnnc.train.pipeline.config import Config, load_config, read_config
+from lnnc.train.pipeline.problem import Spec, parse_spec
 
 HERE = Path("somewhere")
 BATTERY: dict[str, Any] = {"data": {"files": ["cells.npz"]}}

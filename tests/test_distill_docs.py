@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lnnc.train.reproduce_data import EVERY, FIRST, SHARE
-from lnnc.train.reproduce_plan import Plan
+from lnnc.train.dlnet.data import EVERY, FIRST, SHARE
+from lnnc.train.dlnet.plan import Plan
 
 TEXT = (Path(__file__).resolve().parent.parent / "docs" / "distillation.md").read_text(encoding="utf-8")
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from lnnc.errors import LnncError
 from lnnc.frontend.import_dlnet import infer_architecture
-from lnnc.train.distill import (
+from lnnc.train.dlnet.networks import Shape, build, ends, to_tensors
+from lnnc.train.learn.distill import (
     ALONE,
     Distillation,
     Examples,
@@ -22,11 +23,10 @@ from lnnc.train.distill import (
     gradients,
     teach,
 )
-from lnnc.train.dlnet import Shape, build, ends, to_tensors
-from lnnc.train.loop import Schedule
-from lnnc.train.neurons import dlnet_neurons
-from lnnc.train.prune import prune
-from lnnc.train.recover import epochs_to_steps, mean_absolute_error, recover
+from lnnc.train.learn.loop import Schedule
+from lnnc.train.learn.neurons import dlnet_neurons
+from lnnc.train.learn.prune import prune
+from lnnc.train.learn.recover import epochs_to_steps, mean_absolute_error, recover
 
 SHAPE = Shape(12, 6, (8,), 3, (8,), "low_rank", 0, 1, 0.05)
 ALL = Schedule(steps=11, peak_lr=1e-3, batch=0)

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from lnnc.errors import LnncError
-from lnnc.train.distill import ALONE, Distillation, Examples
-from lnnc.train.dlnet import DLNet, Shape, build, to_tensors
-from lnnc.train.loop import Schedule, fit
-from lnnc.train.stack import Lesson, Stack, stack_loss
+from lnnc.train.dlnet.networks import DLNet, Shape, build, to_tensors
+from lnnc.train.dlnet.stack import Lesson, Stack, stack_loss
+from lnnc.train.learn.distill import ALONE, Distillation, Examples
+from lnnc.train.learn.loop import Schedule, fit
 
 SHAPE = Shape(12, 6, (9,), 4, (8, 7), "low_rank", 0, 1, 0.05)
 SHAPES = (SHAPE, replace(SHAPE, hidden=2), replace(SHAPE, decoder=(3, 9)), replace(SHAPE, encoder=(5,), rank=2))

@@ -10,17 +10,17 @@ import torch
 
 from lnnc.errors import LnncError
 from lnnc.ir.graph import Array
-from lnnc.train.distill import ALONE, Distillation
-from lnnc.train.inputs import INPUTS
-from lnnc.train.loop import Schedule
-from lnnc.train.material import Drawn, Scaling, WholeLives, in_phases, pack, step_samples
-from lnnc.train.models import networks
-from lnnc.train.run import coefficients
-from lnnc.train.signal import observe
-from lnnc.train.soh import Recipe
-from lnnc.train.student import RECURRENT, Student
-from lnnc.train.student_pruning import prune_student, restored, student_neurons, widths
-from lnnc.train.taught import distill_students, taught_loss
+from lnnc.train.learn.distill import ALONE, Distillation
+from lnnc.train.learn.loop import Schedule
+from lnnc.train.students.inputs import INPUTS
+from lnnc.train.students.material import Drawn, Scaling, WholeLives, in_phases, pack, step_samples
+from lnnc.train.students.models import networks
+from lnnc.train.students.pruning import prune_student, restored, student_neurons, widths
+from lnnc.train.students.run import coefficients
+from lnnc.train.students.signal import observe
+from lnnc.train.students.soh import Recipe
+from lnnc.train.students.student import RECURRENT, Student
+from lnnc.train.students.taught import distill_students, taught_loss
 
 KINDS = ("gated", "cfc", "leaky", "ltc", "mlp")
 TRUTH = Distillation(truth="l1", start=1.0, end=1.0)

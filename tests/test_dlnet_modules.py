@@ -17,9 +17,19 @@ from lnnc.frontend.import_dlnet import read_state_dict
 from lnnc.ir.evaluate import evaluate
 from lnnc.ir.graph import Array
 from lnnc.pipeline import plan_model, run_model
-from lnnc.train.anchor import Anchor, Anchored
-from lnnc.train.dlnet import DLNet, Liquid, Scaled, Scaler, Shape, build, from_tensors, student_shape, to_tensors
-from lnnc.train.dlnet_checkpoint import anchored_checkpoint, dlnet_checkpoint
+from lnnc.train.dlnet.anchor import Anchor, Anchored
+from lnnc.train.dlnet.checkpoints import anchored_checkpoint, dlnet_checkpoint
+from lnnc.train.dlnet.networks import (
+    DLNet,
+    Liquid,
+    Scaled,
+    Scaler,
+    Shape,
+    build,
+    from_tensors,
+    student_shape,
+    to_tensors,
+)
 
 SMALL = Shape(20, 10, (8,), 4, (8, 6), "low_rank", 2, 1, 0.05)
 SCALER = Scaler(0.8, 1.05)

@@ -10,8 +10,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from lnnc.train.config import load_config
-from lnnc.train.pipeline_run import run_pipeline
+from lnnc.train.pipeline.config import load_config
+from lnnc.train.pipeline.run import run_pipeline
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "examples" / "two_tanks"

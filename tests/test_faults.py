@@ -31,7 +31,7 @@ from lnnc.pipeline import Compiled, compile_model, plan_model
 from lnnc.quantize import lower_dense, lower_ltc, lower_state
 from lnnc.quantize.calibrate import shaped
 from lnnc.report.deviation import deviation
-from lnnc.train.package import student_checkpoint
+from lnnc.train.students.package import student_checkpoint
 from lnnc.verify.check import check_model
 from lnnc.verify.emulate import M4Machine
 from lnnc.verify.host import HostMachine

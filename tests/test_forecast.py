@@ -25,12 +25,12 @@ from lnnc.pipeline import Compiled, Options, compile_model, run_model
 from lnnc.quantize.calibrate import shaped
 from lnnc.reference.interp import Machine
 from lnnc.report.render import program_text
-from lnnc.train import formulation as f
-from lnnc.train.gate import gated
-from lnnc.train.package import student_checkpoint
-from lnnc.train.run import coefficients
-from lnnc.train.signal import BASIS, forecast, observe
-from lnnc.train.student import Student
+from lnnc.train.students import formulation as f
+from lnnc.train.students.gate import gated
+from lnnc.train.students.package import student_checkpoint
+from lnnc.train.students.run import coefficients
+from lnnc.train.students.signal import BASIS, forecast, observe
+from lnnc.train.students.student import Student
 from lnnc.verify.vectors import make_groups
 
 SHAPES = [(kind, "stream", gate) for kind in KINDS for gate in (False, True)]

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lnnc.errors import LnncError
-from lnnc.train.candidates import candidates_csv, read_candidates, write_candidates
-from lnnc.train.pareto import Candidate, Measured, front, front_mask, fronts
-from lnnc.train.select import Limits, knee, select, weighted
+from lnnc.train.pareto.candidates import candidates_csv, read_candidates, write_candidates
+from lnnc.train.pareto.front import Candidate, Measured, front, front_mask, fronts
+from lnnc.train.pareto.select import Limits, knee, select, weighted
 
 
 def candidate(

@@ -12,7 +12,7 @@ import pytest
 from test_pareto_front import FAMILY
 
 from lnnc.errors import LnncError
-from lnnc.train.plots import Forecast, plot_forecasts, plot_front, plot_horizon
+from lnnc.train.pareto.plots import Forecast, plot_forecasts, plot_front, plot_horizon
 
 pytestmark = pytest.mark.needs("matplotlib")
 STEPS = np.arange(30.0)

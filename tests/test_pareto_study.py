@@ -18,11 +18,11 @@ import pytest
 from dummy_measure import Dummy
 
 from lnnc.errors import LnncError
-from lnnc.train.lease import Watch, alive, machine, started
-from lnnc.train.search import Search, Trial, candidates_of, is_surplus, spent
-from lnnc.train.space import Span, Values
-from lnnc.train.study import open_study, read_study, tended, work
-from lnnc.train.workers import run_study
+from lnnc.train.pareto.lease import Watch, alive, machine, started
+from lnnc.train.pareto.search import Search, Trial, candidates_of, is_surplus, spent
+from lnnc.train.pareto.space import Span, Values
+from lnnc.train.pareto.study import open_study, read_study, tended, work
+from lnnc.train.pareto.workers import run_study
 
 pytestmark = pytest.mark.needs("optuna")
 SPACE = {"units": Values((2, 4, 8, 16)), "depth": Span(1, 3)}
@@ -232,7 +232,7 @@ def test_workers_that_race_measure_no_trial_too_many(log: Path, journal: str) ->
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
         "from dummy_measure import Dummy; from test_pareto_study import NSGA; from dataclasses import replace\n"
-        "from lnnc.train.study import work\n"
+        "from lnnc.train.pareto.study import work\n"
         "work(replace(NSGA, trials=9), Dummy(Path(sys.argv[2]), 0.02), sys.argv[3])"
     )
     command = [sys.executable, "-c", code, str(Path(__file__).parent), str(log), journal]
@@ -247,7 +247,7 @@ def test_ctrl_c_gives_the_trial_back_and_the_next_run_goes_on(log: Path, journal
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
         "from dummy_measure import Dummy; from test_pareto_study import GRID\n"
-        "from lnnc.train.workers import run_study\n"
+        "from lnnc.train.pareto.workers import run_study\n"
         "if __name__ == '__main__':\n"
         "    try: run_study(GRID, Dummy(Path(sys.argv[2]), hang=(2,)), sys.argv[3], jobs=int(sys.argv[4]))\n"
         "    except KeyboardInterrupt: sys.exit(130)\n"

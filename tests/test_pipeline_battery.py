@@ -11,11 +11,11 @@ from problems import battery_problem, cell, lesson
 from lnnc.data.windows import WINDOW
 from lnnc.errors import LnncError
 from lnnc.quantize.context import Options
-from lnnc.train.distill import Distillation
-from lnnc.train.measure import baseline_errors, cross_errors, mean_of
-from lnnc.train.problem import Spec
-from lnnc.train.run import forecasts
-from lnnc.train.signal import BLOCK, observe
+from lnnc.train.learn.distill import Distillation
+from lnnc.train.pipeline.measure import baseline_errors, cross_errors, mean_of
+from lnnc.train.pipeline.problem import Spec
+from lnnc.train.students.run import forecasts
+from lnnc.train.students.signal import BLOCK, observe
 
 SPECS = {
     "gated": Spec("gated", (3,)), "cfc": Spec("cfc", (3,)), "leaky": Spec("leaky", (3,)), "ltc": Spec("ltc", (2,)),

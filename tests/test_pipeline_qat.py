@@ -11,13 +11,13 @@ from problems import battery_problem, lesson, sequence_problem
 
 from lnnc.errors import LnncError
 from lnnc.quantize.context import Options
-from lnnc.train.finetune import life_material
-from lnnc.train.loop import Schedule
-from lnnc.train.measure import cross_errors, mean_of
-from lnnc.train.problem import Problem, Spec, Trained
-from lnnc.train.run import forecasts
-from lnnc.train.signal import observe
-from lnnc.train.student_qat import StudentTwin
+from lnnc.train.learn.loop import Schedule
+from lnnc.train.pipeline.finetune import life_material
+from lnnc.train.pipeline.measure import cross_errors, mean_of
+from lnnc.train.pipeline.problem import Problem, Spec, Trained
+from lnnc.train.students.qat import StudentTwin
+from lnnc.train.students.run import forecasts
+from lnnc.train.students.signal import observe
 
 INT8 = Options("int8")
 

@@ -18,15 +18,17 @@ from problems import machine
 from small import lnnc
 
 from lnnc.errors import LnncError
-from lnnc.train import families, pipeline_end, pipeline_report, search_measure
-from lnnc.train.candidates import read_candidates
-from lnnc.train.config import Config, read_config
-from lnnc.train.generic import SequenceProblem
-from lnnc.train.measure import Errors, Making, cross_errors, mean_of, parameters
-from lnnc.train.pareto import Measured
-from lnnc.train.pipeline_run import Runtime, pipeline, run_pipeline
-from lnnc.train.problem import Problem, Trained
-from lnnc.train.stages import status
+from lnnc.train.pareto.candidates import read_candidates
+from lnnc.train.pareto.front import Measured
+from lnnc.train.pipeline import end as pipeline_end
+from lnnc.train.pipeline import families, search_measure
+from lnnc.train.pipeline import report as pipeline_report
+from lnnc.train.pipeline.config import Config, read_config
+from lnnc.train.pipeline.generic import SequenceProblem
+from lnnc.train.pipeline.measure import Errors, Making, cross_errors, mean_of, parameters
+from lnnc.train.pipeline.problem import Problem, Trained
+from lnnc.train.pipeline.run import Runtime, pipeline, run_pipeline
+from lnnc.train.pipeline.stages import status
 from lnnc.verify.check import Report
 
 pytestmark = pytest.mark.needs("optuna", "matplotlib", "h5py")

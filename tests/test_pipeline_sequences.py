@@ -13,13 +13,13 @@ from lnnc.data.dataset import Dataset, Sequence
 from lnnc.errors import LnncError
 from lnnc.ir.graph import Array
 from lnnc.quantize.context import Options
-from lnnc.train.distill import Distillation
-from lnnc.train.generic import _forward
-from lnnc.train.measure import Making, baseline_errors, errors_of, mean_of, measure_set
-from lnnc.train.problem import Spec, Trained, load_trained, save_trained
-from lnnc.train.prune import cut
-from lnnc.train.sequence_networks import CELLS, KINDS, cell_neurons, restore, sequence_networks
-from lnnc.train.sequences import Task, columns_of
+from lnnc.train.learn.distill import Distillation
+from lnnc.train.learn.prune import cut
+from lnnc.train.pipeline.generic import _forward
+from lnnc.train.pipeline.measure import Making, baseline_errors, errors_of, mean_of, measure_set
+from lnnc.train.pipeline.problem import Spec, Trained, load_trained, save_trained
+from lnnc.train.sequences.networks import CELLS, KINDS, cell_neurons, restore, sequence_networks
+from lnnc.train.sequences.task import Task, columns_of
 
 UNITS = {"linear": (), "mlp": (6, 5)}
 SPECS = {kind: Spec(kind, UNITS.get(kind, (5,))) for kind in KINDS}

@@ -17,10 +17,10 @@ from lnnc.frontend.import_dlnet import infer_architecture
 from lnnc.ir.evaluate import evaluate
 from lnnc.ir.graph import Array
 from lnnc.pipeline import plan_model
-from lnnc.train.dlnet import Scaler, Shape, build, from_tensors, to_tensors
-from lnnc.train.dlnet_checkpoint import dlnet_checkpoint
-from lnnc.train.neurons import dlnet_neurons, gated_neurons, row_neurons
-from lnnc.train.prune import Neurons, Slot, choose, importance, prune
+from lnnc.train.dlnet.checkpoints import dlnet_checkpoint
+from lnnc.train.dlnet.networks import Scaler, Shape, build, from_tensors, to_tensors
+from lnnc.train.learn.neurons import dlnet_neurons, gated_neurons, row_neurons
+from lnnc.train.learn.prune import Neurons, Slot, choose, importance, prune
 
 Tensors = dict[str, Array]
 

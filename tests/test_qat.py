@@ -13,16 +13,16 @@ from lnnc.errors import LnncError
 from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.ir.graph import Array
 from lnnc.pipeline import Options, run_model
-from lnnc.train.anchor import Anchor, Anchored
-from lnnc.train.dlnet import DLNet, Scaled, Scaler, Shape, build
-from lnnc.train.dlnet_checkpoint import anchored_checkpoint, dlnet_checkpoint
-from lnnc.train.inputs import INPUTS
-from lnnc.train.integer import compile_student
-from lnnc.train.loop import Schedule, fit
-from lnnc.train.models import networks
-from lnnc.train.qat import Quantized
-from lnnc.train.student import Student
-from lnnc.train.student_qat import quantized_student
+from lnnc.train.dlnet.anchor import Anchor, Anchored
+from lnnc.train.dlnet.checkpoints import anchored_checkpoint, dlnet_checkpoint
+from lnnc.train.dlnet.networks import DLNet, Scaled, Scaler, Shape, build
+from lnnc.train.learn.loop import Schedule, fit
+from lnnc.train.learn.qat import Quantized
+from lnnc.train.students.inputs import INPUTS
+from lnnc.train.students.integer import compile_student
+from lnnc.train.students.models import networks
+from lnnc.train.students.qat import quantized_student
+from lnnc.train.students.student import Student
 from lnnc.verify.engines import run_reference
 
 SHAPE = Shape(20, 10, (8,), 4, (8,), "low_rank", 0, 1, 0.05)

@@ -17,9 +17,10 @@ from lnnc.errors import LnncError
 from lnnc.frontend.storage import load_checkpoint
 from lnnc.ir.graph import Array
 from lnnc.pipeline import plan_model
-from lnnc.train import reproduce, reproduce_run, shelf
-from lnnc.train.dlnet import build, student_shape
-from lnnc.train.reproduce_data import (
+from lnnc.train.dlnet import experiment as reproduce
+from lnnc.train.dlnet import run as reproduce_run
+from lnnc.train.dlnet import shelf
+from lnnc.train.dlnet.data import (
     Material,
     extrapolate,
     gather,
@@ -31,11 +32,12 @@ from lnnc.train.reproduce_data import (
     polynomial_cells,
     random_rows,
 )
-from lnnc.train.reproduce_measure import front
-from lnnc.train.reproduce_plan import Bench, Plan, Record
-from lnnc.train.reproduce_run import Sources, run
-from lnnc.train.reproduce_table import spread, table
-from lnnc.train.shelf import Shelf
+from lnnc.train.dlnet.measure import front
+from lnnc.train.dlnet.networks import build, student_shape
+from lnnc.train.dlnet.plan import Bench, Plan, Record
+from lnnc.train.dlnet.run import Sources, run
+from lnnc.train.dlnet.shelf import Shelf
+from lnnc.train.dlnet.table import spread, table
 
 TINY = Plan((4,), ("mse", "cosine"), (90,), (0, 1), 2, 2, 0.2, 16, always=(4,), anchored_steps=3)
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from lnnc.errors import LnncError
-from lnnc.train import stages as stages_module
-from lnnc.train.stages import Stage, Workspace, run_stages, status, status_text
+from lnnc.train.pipeline import stages as stages_module
+from lnnc.train.pipeline.stages import Stage, Workspace, run_stages, status, status_text
 
 
 class Log:
@@ -166,7 +166,7 @@ def test_folders_that_cannot_be_used(log: Log, tmp_path: Path) -> None:
 def test_a_kill_at_any_moment_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     """The process dies in the middle of a stage, by a signal that nobody can catch."""
     code = (
-        "import os, signal, sys; from pathlib import Path; from lnnc.train.stages import Stage, run_stages\n"
+        "import os, signal, sys; from pathlib import Path; from lnnc.train.pipeline.stages import Stage, run_stages\n"
         "def a(work): (work.folder / 'one').write_text('1'); return ()\n"
         "def b(work):\n"
         "    if (work.folder / 'half').exists(): (work.folder / 'two').write_text('2'); return ('resumed',)\n"

@@ -9,8 +9,8 @@ from test_train_signal import life
 from lnnc.cli.train import KINDS, train
 from lnnc.data.dataset import Dataset, Sequence, save_dataset
 from lnnc.errors import LnncError
-from lnnc.train import student
-from lnnc.train.student import load_student
+from lnnc.train.students import student
+from lnnc.train.students.student import load_student
 
 QUICK = ("--steps", "3", "--units", "3")
 

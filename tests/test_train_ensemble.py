@@ -7,11 +7,11 @@ import pytest
 from test_train_models import moved, sees
 from test_train_signal import life
 
-from lnnc.train.ensemble import merged
-from lnnc.train.inputs import INPUTS
-from lnnc.train.run import coefficients
-from lnnc.train.signal import observe
-from lnnc.train.student import KINDS, Student, load_student, save_student
+from lnnc.train.students.ensemble import merged
+from lnnc.train.students.inputs import INPUTS
+from lnnc.train.students.run import coefficients
+from lnnc.train.students.signal import observe
+from lnnc.train.students.student import KINDS, Student, load_student, save_student
 
 
 @pytest.mark.parametrize(("kind", "skip"), [*((k, False) for k in KINDS), ("gated", True), ("mlp", True)])

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 from test_train_signal import life
 
-from lnnc.train.gate import EXPERTS, block_errors, gated, naive_experts, trust
-from lnnc.train.signal import Signal, forecast, observe
+from lnnc.train.students.gate import EXPERTS, block_errors, gated, naive_experts, trust
+from lnnc.train.students.signal import Signal, forecast, observe
 
 
 def drawn(signal: Signal, size: float = 0.5) -> np.ndarray:

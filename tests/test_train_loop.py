@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lnnc.errors import LnncError
-from lnnc.train.loop import Schedule, fit
+from lnnc.train.learn.loop import Schedule, fit
 
 SCHEDULE = Schedule(steps=40, peak_lr=0.01, batch=8, seed=3)
 

@@ -6,12 +6,12 @@ import torch
 from test_train_signal import life
 
 from lnnc.errors import LnncError
-from lnnc.train.inputs import INPUTS
-from lnnc.train.material import pack
-from lnnc.train.models import networks
-from lnnc.train.run import coefficients
-from lnnc.train.signal import observe
-from lnnc.train.student import KINDS, RECURRENT, Student
+from lnnc.train.students.inputs import INPUTS
+from lnnc.train.students.material import pack
+from lnnc.train.students.models import networks
+from lnnc.train.students.run import coefficients
+from lnnc.train.students.signal import observe
+from lnnc.train.students.student import KINDS, RECURRENT, Student
 
 UNITS = {"mlp": (7, 5), "linear": ()}
 PARAMETERS = {"gated": 124, "cfc": 174, "leaky": 84, "ltc": 219, "mlp": 218, "linear": 88}  # of the units below

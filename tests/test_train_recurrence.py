@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lnnc.train.recurrence import CELLS, scan
+from lnnc.train.learn.recurrence import CELLS, scan
 
 COUNTS = (4, 4, 3, 1, 1)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lnnc.errors import LnncError
-from lnnc.train.signal import BASIS, forecast, observe, residuals, targets
+from lnnc.train.students.signal import BASIS, forecast, observe, residuals, targets
 
 Array = np.ndarray
 

@@ -11,13 +11,13 @@ from lnnc.data.dataset import Dataset, Sequence
 from lnnc.data.splits import folds
 from lnnc.data.windows import stream_batch
 from lnnc.errors import LnncError
-from lnnc.train.evaluate import GATED, NETWORK, score, score_folds, student_forecasts
-from lnnc.train.loop import Schedule
-from lnnc.train.material import in_phases
-from lnnc.train.run import forecasts
-from lnnc.train.signal import observe
-from lnnc.train.soh import Recipe, cross_train, soh_series, train_final, train_groups
-from lnnc.train.student import KINDS, Student
+from lnnc.train.learn.loop import Schedule
+from lnnc.train.students.evaluate import GATED, NETWORK, score, score_folds, student_forecasts
+from lnnc.train.students.material import in_phases
+from lnnc.train.students.run import forecasts
+from lnnc.train.students.signal import observe
+from lnnc.train.students.soh import Recipe, cross_train, soh_series, train_final, train_groups
+from lnnc.train.students.student import KINDS, Student
 
 Series = dict[str, np.ndarray]
 SHORT = Schedule(steps=3, peak_lr=6e-3, batch=16)

@@ -8,9 +8,9 @@ from test_train_models import moved, sees
 from test_train_signal import life
 
 from lnnc.errors import LnncError
-from lnnc.train.run import forecasts
-from lnnc.train.signal import observe
-from lnnc.train.student import KINDS, Student, load_student, save_student
+from lnnc.train.students.run import forecasts
+from lnnc.train.students.signal import observe
+from lnnc.train.students.student import KINDS, Student, load_student, save_student
 
 
 def student(of: str = "gated", **changed: object) -> Student:

@@ -24,11 +24,11 @@ from lnnc.data.table import score_table, scores
 from lnnc.files import write_atomically
 from lnnc.frontend.storage import save_checkpoint
 from lnnc.pipeline import with_ranges
-from lnnc.train.evaluate import GATED_NAIVE, batch_of, student_forecasts
-from lnnc.train.integer import integer_forecasts
-from lnnc.train.loop import Schedule
-from lnnc.train.package import student_checkpoint
-from lnnc.train.soh import Recipe, cross_train, train_final
+from lnnc.train.learn.loop import Schedule
+from lnnc.train.students.evaluate import GATED_NAIVE, batch_of, student_forecasts
+from lnnc.train.students.integer import integer_forecasts
+from lnnc.train.students.package import student_checkpoint
+from lnnc.train.students.soh import Recipe, cross_train, train_final
 
 NOMINAL_AH = 1.1
 # Without the age: it is worth a twentieth of the error on these cells, and misleads on cells that were used before.

@@ -30,9 +30,9 @@ def package(student: str, data: str, output: str, keep: str, name: str) -> None:
     from lnnc.data.dataset import load_dataset
     from lnnc.frontend.storage import check_checkpoint_target, save_checkpoint
     from lnnc.pipeline import plan_model, with_ranges
-    from lnnc.train.package import student_checkpoint
-    from lnnc.train.soh import soh_series
-    from lnnc.train.student import load_student
+    from lnnc.train.students.package import student_checkpoint
+    from lnnc.train.students.soh import soh_series
+    from lnnc.train.students.student import load_student
 
     check_checkpoint_target(output, student, data)
     trained = load_student(student)

@@ -32,8 +32,8 @@ def reproduce_dlnet(data: str, segments: str, published: str | None, output: str
     """
     from pathlib import Path
 
-    from lnnc.train.reproduce_data import gather, load_cells, load_segments
-    from lnnc.train.reproduce_run import Sources, run
+    from lnnc.train.dlnet.data import gather, load_cells, load_segments
+    from lnnc.train.dlnet.run import Sources, run
 
     material = gather(load_cells(data), load_segments(segments))
     run(material, Sources(Path(output), None if published is None else Path(published)), seeds, quick, say)

@@ -15,7 +15,7 @@ from lnnc.errors import LnncError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lnnc.train.config import Config
+    from lnnc.train.pipeline.config import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 RULES, COSTS = ("error", "knee", "weights"), ("flash", "ram", "cycles")  # of train.select, without its imports
@@ -61,9 +61,9 @@ def pipeline(
     lnnc pipeline soh.toml --jobs 2
     lnnc pipeline soh.toml --status
     """
-    from lnnc.train.pipeline_run import Runtime, check_stage
-    from lnnc.train.pipeline_run import pipeline as stages_of
-    from lnnc.train.stages import run_stages, status, status_text
+    from lnnc.train.pipeline.run import Runtime, check_stage
+    from lnnc.train.pipeline.run import pipeline as stages_of
+    from lnnc.train.pipeline.stages import run_stages, status, status_text
 
     read, run = _config(config, folder)
     stages = stages_of(read, Runtime(jobs, storage))
@@ -82,7 +82,7 @@ def _part(name: str, stage: str, does: str) -> click.Command:
     @click.command(name, short_help=does)
     @run_options
     def command(config: str, folder: str | None, jobs: int, storage: str | None) -> None:
-        from lnnc.train.pipeline_run import Runtime, run_pipeline
+        from lnnc.train.pipeline.run import Runtime, run_pipeline
 
         read, run = _config(config, folder)
         made = run_pipeline(read, run, say, Runtime(jobs, storage), until=stage)
@@ -125,10 +125,10 @@ def pareto(config: str, folder: str | None, jobs: int, storage: str | None, tria
     from dataclasses import replace
 
     from lnnc.report.render import columns
-    from lnnc.train.candidates import read_candidates
-    from lnnc.train.families import CANDIDATES
-    from lnnc.train.pareto import front
-    from lnnc.train.pipeline_run import Runtime, run_pipeline
+    from lnnc.train.pareto.candidates import read_candidates
+    from lnnc.train.pareto.front import front
+    from lnnc.train.pipeline.families import CANDIDATES
+    from lnnc.train.pipeline.run import Runtime, run_pipeline
 
     read, run = _config(config, folder)
     if trials is not None:
@@ -148,7 +148,7 @@ def _config(path: str, folder: str | None) -> tuple[Config, Path]:
     """The configuration, and the folder to run in."""
     from pathlib import Path
 
-    from lnnc.train.config import load_config
+    from lnnc.train.pipeline.config import load_config
 
     read = load_config(path)
     return read, Path(folder) if folder is not None else Path(path).with_suffix("")
@@ -200,11 +200,11 @@ def select(
     """
     import json
 
-    from lnnc.train.candidates import read_candidates
-    from lnnc.train.families import line_of
-    from lnnc.train.pipeline_end import chosen_plain
-    from lnnc.train.select import Limits
-    from lnnc.train.select import select as choose
+    from lnnc.train.pareto.candidates import read_candidates
+    from lnnc.train.pareto.select import Limits
+    from lnnc.train.pareto.select import select as choose
+    from lnnc.train.pipeline.end import chosen_plain
+    from lnnc.train.pipeline.families import line_of
 
     limits = Limits(max_flash, max_ram, max_cycles, max_error)
     how = _rule(rule, weights)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lnnc.data.splits import Folds
     from lnnc.ir.graph import Array
-    from lnnc.train.soh import Recipe
+    from lnnc.train.students.soh import Recipe
 
 KINDS = ("gated", "cfc", "leaky", "ltc", "mlp", "linear")  # train.student.KINDS, without its imports
 PARTS = 5  # folds; without --folds a fifth of the cells is held out from the twin
@@ -77,7 +77,7 @@ def train(dataset: str, output: str, folds: int | None, folds_from: str | None, 
     lnnc train soh.h5 -o runs/mlp.npz --kind mlp --units 32-16 --folds 5
     """
     from lnnc.data.dataset import load_dataset
-    from lnnc.train.soh import soh_series
+    from lnnc.train.students.soh import soh_series
 
     target = _checked(output)
     data = load_dataset(dataset)
@@ -104,8 +104,8 @@ def _checked(output: str) -> Path:
 
 
 def _recipe(given: dict[str, Any]) -> Recipe:
-    from lnnc.train.loop import Schedule
-    from lnnc.train.soh import PEAK_LR, Recipe
+    from lnnc.train.learn.loop import Schedule
+    from lnnc.train.students.soh import PEAK_LR, Recipe
 
     schedule = {name: given.pop(name) for name in ("steps", "peak_lr", "weight_decay", "batch", "clip", "seed")}
     if schedule["peak_lr"] is None:
@@ -128,9 +128,9 @@ def _split(series: dict[str, Array], count: int | None, file: str | None, recipe
 
 
 def _final(series: dict[str, Array], recipe: Recipe, target: Path, run: dict[str, Any], split: Folds) -> None:
-    from lnnc.train.evaluate import score
-    from lnnc.train.soh import train_final
-    from lnnc.train.student import save_student
+    from lnnc.train.students.evaluate import score
+    from lnnc.train.students.soh import train_final
+    from lnnc.train.students.student import save_student
 
     student, twin = train_final(series, recipe, split.test(0), **run)
     save_student(target, student)
@@ -145,9 +145,9 @@ def _folds(series: dict[str, Array], recipe: Recipe, target: Path, run: dict[str
     from lnnc.data.splits import save_folds
     from lnnc.data.table import score_table
     from lnnc.files import write_atomically
-    from lnnc.train.evaluate import score_folds
-    from lnnc.train.soh import cross_train
-    from lnnc.train.student import save_student
+    from lnnc.train.students.evaluate import score_folds
+    from lnnc.train.students.soh import cross_train
+    from lnnc.train.students.student import save_student
 
     students = cross_train(series, split, recipe, **run)
     found = score_folds(series, split, students)

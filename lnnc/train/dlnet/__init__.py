@@ -1,0 +1,1 @@
+"""The paper's networks, and its experiment done again."""

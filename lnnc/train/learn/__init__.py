@@ -1,0 +1,1 @@
+"""Training of any network: one loop, distillation, pruning, quantization-aware training."""

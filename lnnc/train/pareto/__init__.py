@@ -1,0 +1,1 @@
+"""Fronts, choices, and searches by any number of workers."""

@@ -1,0 +1,1 @@
+"""From files to a chosen, compiled, verified model: the configuration and its stages."""

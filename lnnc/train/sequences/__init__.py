@@ -1,0 +1,1 @@
+"""Sequences of any kind: the task, and networks for it."""
