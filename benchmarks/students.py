@@ -196,7 +196,7 @@ def main() -> None:
     rows += [row(entry, seed, series, split, given.runs) for entry in chosen for seed in given.seeds]
     print(shown(HEADER, rows, given.format))
     gated = [entry for entry in chosen if entry.recipe.gate]
-    moved = [line for entry in gated for line in transfer(entry, given.seeds[0], given.data, given.runs)]
+    moved = [line for entry in gated for seed in given.seeds for line in transfer(entry, seed, given.data, given.runs)]
     if moved:
         head = ("cells", "student", "seed", "forecast", "MAE", "best naive there", "its MAE", "against it")
         print(shown(head, moved, given.format))
