@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -439,7 +440,11 @@ def test_interrupted(model: Path, source: Path, tmp_path: Path) -> None:
         time.sleep(0.05)
     time.sleep(0.2)
     os.killpg(running.pid, signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    try:
+        out, err = running.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):  # its C would run for ever
+            os.killpg(running.pid, signal.SIGKILL)
     assert running.returncode == 130, err
     assert "interrupted" in err
     assert "Traceback" not in err
