@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ from lnnc.train.dlnet.run import Sources, run
 from lnnc.train.dlnet.shelf import Shelf
 from lnnc.train.dlnet.table import spread, table
 
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 TINY = Plan((4,), ("mse", "cosine"), (90,), (0, 1), 2, 2, 0.2, 16, always=(4,), anchored_steps=3)
 
 
@@ -268,3 +269,19 @@ def test_the_command_asks_for_its_files(tmp_path: Path) -> None:
             ["dlnet", "--data", str(tmp_path / "c.npz"), "--segments", str(tmp_path / "s.json")],
             catch_exceptions=False,
         )
+
+
+def test_the_result_in_the_docs_is_that_of_its_csv() -> None:
+    """docs/reproduction.md shows the table that the records of docs/reproduction.csv make."""
+    with (DOCS / "reproduction.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["hidden"]]
+    records = [_read(row) for row in rows]
+    page = (DOCS / "reproduction.md").read_text(encoding="utf-8")
+    assert table(records) in page
+    trained = [record for record in records if record.stage != "cut"]
+    assert {record.seed for record in records} == {0, 1, 2} and f"{len(trained)} trainings" in page
+
+
+def _read(row: dict[str, str]) -> Record:
+    read = {"int": int, "float": lambda text: float(text or "nan"), "str": str}
+    return Record(**{field.name: read[str(field.type)](row[field.name]) for field in fields(Record)})
