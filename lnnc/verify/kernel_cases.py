@@ -155,7 +155,8 @@ def _sizes(kernel: Kernel, rng: np.random.Generator) -> Args:
     if names and rng.random() < 0.04:
         grown = str(rng.choice(names))
         others = int(np.prod([value for name, value in sizes.items() if name != grown]))
-        sizes[grown] = min(limits[grown][1], _ELEMENTS_MAX // max(others, 1))
+        low, high = limits[grown]
+        sizes[grown] = max(low, min(high, _ELEMENTS_MAX // max(others, 1)))
     return sizes
 
 
