@@ -342,6 +342,14 @@ def test_a_hint_of_the_import_names_the_configuration(tmp_path: Path) -> None:
     assert "data.nominal" in caught.value.hint and "--" not in caught.value.hint
 
 
+def test_a_hint_of_the_import_without_a_key_names_the_command(tmp_path: Path) -> None:
+    (tmp_path / "cell.csv").write_text("a,b\n1,2\n3,4\n")
+    config = read_config({"data": {"files": ["cell.csv"]}}, tmp_path)
+    with pytest.raises(LnncError) as caught:
+        run_pipeline(config, tmp_path / "run", print)
+    assert "`lnnc data import --capacity-column`" in str(caught.value)
+
+
 @fast
 def test_changed_data_runs_everything_again(counter: Counter, where: Path) -> None:
     run(where, pareto={"trials": 0})

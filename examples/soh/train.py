@@ -32,7 +32,7 @@ from lnnc.train.students.soh import Recipe, cross_train, train_final
 
 NOMINAL_AH = 1.1
 # Without the age: it is worth a twentieth of the error on these cells, and misleads on cells that were used before.
-# With fades: they cost nothing here and take a tenth of the error off other chemistries (docs/forecast.md).
+# With fades: they cost nothing here and help on other chemistries (docs/forecast.md).
 RECIPE = Recipe(
     inputs="ageless", skip=True, scale=0.2, fade=0.03, schedule=Schedule(steps=2500, peak_lr=1.5e-2, seed=0)
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import glob
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from lnnc.train.sequences.task import Task, columns_of
 from lnnc.train.students.soh import soh_series
 
 DATASET, FOLDS, PROBLEM, REPORT, BASELINES = "dataset.h5", "folds.json", "problem.json", "report.txt", "baselines.csv"
-KEYS = {"columns": "data.inputs", "cell-column": "data.sequence"}  # whose names differ from those of the options
+KEYS = {"columns": "inputs", "cell-column": "sequence"}  # whose names differ from those of the options
 FEW = 5  # files that are named while they are read: large ones, most often
 
 
@@ -79,14 +79,16 @@ def _imported(config: Config, files: Sequence[Path], work: Workspace) -> Dataset
     try:
         return import_data(tuple(files), _options(config), read)
     except LnncError as error:
-        raise LnncError(_as_keys(error.message), error.where, _as_keys(error.hint)) from error
+        known = {field.name for field in fields(config.data)}
+        raise LnncError(_as_keys(error.message, known), error.where, _as_keys(error.hint, known)) from error
 
 
-def _as_keys(text: str) -> str:
-    """Options of `lnnc data import` as the keys of a configuration that stand for them."""
+def _as_keys(text: str, known: Collection[str]) -> str:
+    """Options of `lnnc data import` as the keys of [data] that stand for them; those without one name the command."""
 
     def key(found: re.Match[str]) -> str:
-        return KEYS.get(found[1], "data." + found[1].replace("-", "_"))
+        name = KEYS.get(found[1], found[1].replace("-", "_"))
+        return f"data.{name}" if name in known else f"`lnnc data import {found[0]}`"
 
     return re.sub(r"--([a-z]+(?:-[a-z]+)*)", key, text)
 
