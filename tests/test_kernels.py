@@ -6,6 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lnnc.codegen.c_text import kernel_texts
@@ -14,7 +15,7 @@ from lnnc.kernels.registry import Kernel
 from lnnc.resources import runtime_c
 from lnnc.verify.emulate import M4Machine
 from lnnc.verify.host import HostMachine
-from lnnc.verify.kernel_cases import Case, draw_cases, expected, tells
+from lnnc.verify.kernel_cases import Case, draw, draw_cases, expected, tells
 from lnnc.verify.kernel_run import build_kernels, compare, run_cases
 from lnnc.verify.machine import Machine
 
@@ -75,6 +76,14 @@ def test_c_agrees_with_every_record_at_length(machine: Machine, opt: str, seed: 
     cases = [case for kernel in ALL for case in draw_cases(kernel, 1000, seed)[0]]
     found = run_all(machine, opt, cases, tmp_path)
     assert not found, f"{len(found)} of {len(cases)} cases differ:\n" + "\n".join(text[:800] for text in found[:6])
+
+
+def test_no_size_is_drawn_below_its_range() -> None:
+    """Not even where all other sizes are large: a kernel has up to five."""
+    rng = np.random.default_rng(101)
+    for _ in range(3000):
+        args = draw(KERNELS["slide_s16"], "corners", rng)
+        assert min(args[name] for name in ("length", "n_in", "count", "n_out")) > 0
 
 
 @pytest.mark.parametrize("kernel", ALL, ids=lambda k: k.name)
