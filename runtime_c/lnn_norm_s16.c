@@ -12,7 +12,7 @@ static void lnn_norm_s16(const int16_t *x, int32_t n, int32_t inv_n, int32_t eps
     int32_t i, scale, offset;
     lnn_norm_stats(x, n, inv_n, eps, eps_shift, gain, gain_shift, &scale, &offset);
     offset += ((int32_t)1 << shift) >> 1;
-    for (i = paired; i < n; i++) {
+    for (i = paired; i < n; i++) { /* what has no partner; all in plain C */
         int32_t value = lnn_smlaw(scale, x[i], offset) + LNN_S16(beta + i) * ((int32_t)1 << beta_shift);
         out[i] = (int16_t)lnn_clamp(value >> shift, lo, hi);
     }
