@@ -13,10 +13,10 @@ void lines_report(lines *l, uint32_t cycle, monitor_result result)
     case MONITOR_OK:
         if (l->device->forecasts && l->device->origin + l->device->filled >= cycle)
             say_forecast(l);
-        say_taken(l, cycle);
+        say_taken(l, cycle, 0);
         break;
     case MONITOR_DUPLICATE:
-        say_duplicate(l, cycle);
+        say_taken(l, cycle, 1);
         break;
     case MONITOR_OLD:
         say_refused(l, TEXT("old"), cycle);

@@ -145,7 +145,7 @@ void say_refused(lines *l, const char *what, uint32_t cycle)
     say_end(l);
 }
 
-void say_taken(lines *l, uint32_t cycle)
+void say_taken(lines *l, uint32_t cycle, int again)
 {
     const monitor *m = l->device;
 
@@ -153,16 +153,11 @@ void say_taken(lines *l, uint32_t cycle)
     say(l, TEXT(" q14="));
     say_q14(l, m->value);
     say_number(l, TEXT(" missing="), m->missing);
+    if (again)
+        say(l, TEXT(" duplicate"));
     if (m->filled > 0u)
         say_number(l, TEXT(" filled="), m->filled);
     if (m->failed)
         say(l, TEXT(" unsaved"));
-    say_end(l);
-}
-
-void say_duplicate(lines *l, uint32_t cycle)
-{
-    say_number(l, TEXT("ok "), cycle);
-    say(l, TEXT(" duplicate"));
     say_end(l);
 }
