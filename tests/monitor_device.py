@@ -41,7 +41,8 @@ def write_library(folder: Path) -> None:
 
 
 @functools.cache
-def _library() -> ctypes.CDLL:
+def library() -> bytes:
+    """The compiled monitor as a shared library."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_library(folder)
@@ -49,17 +50,25 @@ def _library() -> ctypes.CDLL:
         command = ["gcc", "-std=c99", "-O1", "-pedantic", *STRICT, "-shared", "-fPIC", "-I", SKETCH]
         command += ["-I", folder / "soh" / "src", *sources, "-o", folder / "monitor.so"]
         subprocess.run([str(part) for part in command], check=True)
-        return ctypes.CDLL(str(folder / "monitor.so"))
+        return (folder / "monitor.so").read_bytes()
 
 
 class Device:
-    """A board with the monitor. There is one at a time: the C has one."""
+    """A board with the monitor: a copy of the library of its own, whose variables are its RAM and its flash."""
 
     def __init__(self, memory: tuple[int, int, int] = PAGES) -> None:
-        self.c = _library()
+        with tempfile.NamedTemporaryFile(suffix=".so") as file:
+            file.write(library())
+            file.flush()
+            self.c = ctypes.CDLL(file.name)
         self.memory = memory
         self.c.host_memory.restype = ctypes.POINTER(ctypes.c_uint8)
+        self.c.host_write.restype = self.c.host_value.restype = ctypes.c_uint8
         self.flash = np.ctypeslib.as_array(self.c.host_memory(), (65_536,))
+        self.clear()
+
+    def clear(self) -> None:
+        """As it came from the factory."""
         self.flash[:] = 0xFF
         self.power(ENOUGH)
         self.start()

@@ -125,13 +125,13 @@ static int append(journal *j, const uint8_t *record)
     return -1;
 }
 
-/* Into the other slots in turn, one of which may be worn out. */
+/* Into the other slots in turn, some of which may be worn out; into any while there is no record. */
 static int move_on(journal *j, const uint8_t *record)
 {
     const uint8_t slots = j->port->slots, newest = slot_of(j, j->at);
-    uint8_t i, slot;
+    uint8_t i = j->sequence != 0u, slot;
 
-    for (i = 1; i < slots; i++) {
+    for (; i < slots; i++) {
         slot = (uint8_t)((newest + i) % slots);
         if (j->port->erase(slot) == 0 && write_at(j, record, slot_start(j, slot)) == 0)
             return 0;
