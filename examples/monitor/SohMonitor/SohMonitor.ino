@@ -10,7 +10,9 @@
 
 #if defined(ARDUINO_ARDUINO_NANO33BLE)
 #include "ble_nano.h"
+#include "say.h"
 #include "storage_nano.h"
+#include "text.h"
 #elif defined(__AVR__)
 #include "storage_avr.h"
 #else
@@ -34,7 +36,7 @@ void setup()
     lines_hello(&console);
 #if defined(ARDUINO_ARDUINO_NANO33BLE)
     if (!ble_begin(&device))
-        Serial.println(F("# no Bluetooth"));
+        say_error(&console, TEXT("bluetooth"));
 #endif
 }
 
