@@ -88,6 +88,17 @@ def compile_options(command: F) -> F:
     return wrapped  # type: ignore[no-any-return]
 
 
+def layout_option(command: F) -> F:
+    """How the generated files are laid out."""
+    from lnnc.targets import LAYOUTS
+
+    return click.option(
+        "--layout", type=click.Choice(LAYOUTS), default="pair", show_default=True,
+        help="pair: two files and the self-test's vectors; else a folder: a library for Arduino (and its zip) or "
+        "PlatformIO, a CMake project, a Zephyr module.",
+    )(command)  # fmt: skip
+
+
 def opt_option(command: F) -> F:
     """How the generated C is compiled to see what it costs."""
     return click.option(
