@@ -48,6 +48,10 @@ find_missing() {
     need gcc-avr have avr-gcc
     need avr-libc builds avr-gcc avr -mmcu=atmega328p -c
     need simavr have simavr
+    need arduino-builder have arduino-builder
+    need arduino-core-avr test -d /usr/share/arduino/hardware/arduino/avr
+    need cmake have cmake
+    need make have make
 }
 
 apt_install() {

@@ -1,4 +1,4 @@
-"""The layouts of `lnnc compile`: what build systems ask of them, the same bytes, and folders replaced whole or not at all."""
+"""The layouts of `lnnc compile`: what build systems ask, the same bytes, and folders replaced whole or not."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @functools.cache
 def compiled(name: str) -> Compiled:
-    """The bundled student, whose outputs come with every tenth sample; models of several ports; one that takes a time."""
+    """The student whose outputs come with every tenth sample; models of several ports; one that takes a time."""
     if name == "soh":
         return compile_model(example_path("soh/student.pt"), "soh")
     if name == "timed":
@@ -222,7 +222,9 @@ def refused(model: Path, folder: Path, *more: object, layout: str = "arduino") -
     return said
 
 
-@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "failure", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "Ctrl-C"]
+)
 @pytest.mark.parametrize("after", range(6))
 def test_a_failure_leaves_everything_as_it_was(
     after: int, failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -25,7 +25,8 @@ STAGES = ("checkpoint", "graph", "passes", "calibrate", "program", "code")
 @click.command("compile")
 @click.argument("model")
 @click.option(
-    "-o", "--output",
+    "-o",
+    "--output",
     help="The .c file to write, its .h beside it (default: lnn.c); for other layouts than pair the folder (default: lnn).",
 )
 @layout_option

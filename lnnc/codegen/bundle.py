@@ -22,15 +22,67 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
 # Headers that others include by these names: a folder of ours on their include path would hide them, on a file system
 # without case also from <SPI.h>.
 _HEADERS = frozenset(
-    """
-assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic
-stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype unistd pthread memory
-arduino wprogram wire spi eeprom
-""".split()
+    [
+        "assert",
+        "complex",
+        "ctype",
+        "errno",
+        "fenv",
+        "float",
+        "inttypes",
+        "iso646",
+        "limits",
+        "locale",
+        "math",
+        "setjmp",
+        "signal",
+        "stdalign",
+        "stdarg",
+        "stdatomic",
+        "stdbool",
+        "stddef",
+        "stdint",
+        "stdio",
+        "stdlib",
+        "stdnoreturn",
+        "string",
+        "tgmath",
+        "threads",
+        "time",
+        "uchar",
+        "wchar",
+        "wctype",
+        "unistd",
+        "pthread",
+        "memory",
+        "arduino",
+        "wprogram",
+        "wire",
+        "spi",
+        "eeprom",
+    ]
 )
 _CMAKE_TARGETS = frozenset(
-    "all all_build clean edit_cache help install package package_source preinstall rebuild_cache run_tests test zero_check "
-    "c m dl rt pthread".split()
+    [
+        "all",
+        "all_build",
+        "clean",
+        "edit_cache",
+        "help",
+        "install",
+        "package",
+        "package_source",
+        "preinstall",
+        "rebuild_cache",
+        "run_tests",
+        "test",
+        "zero_check",
+        "c",
+        "m",
+        "dl",
+        "rt",
+        "pthread",
+    ]
 )
 _INCLUDE = re.compile(r'^(\s*#\s*include\s*[<"])lnn(_\w+)?(\.h[>"])', re.MULTILINE)
 

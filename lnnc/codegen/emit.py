@@ -99,7 +99,9 @@ def emit(program: Program, identity: Identity, golden: Golden) -> Files:
             "golden.h.j2", f"{identity.stem}_golden.h", "golden vectors for its self-test", **_golden(program, golden)
         ),
         render(
-            "selftest.c.j2", f"{identity.stem}_selftest.c", "its self-test",
+            "selftest.c.j2",
+            f"{identity.stem}_selftest.c",
+            "its self-test",
             flash=c_text.rename(runtime_c("lnn_flash.h").strip(), identity.name),
         ),
     )

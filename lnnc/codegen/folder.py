@@ -25,7 +25,9 @@ def check_layout_target(folder: Path, layout: str) -> None:
         LnncError: a name that build systems do not take, a folder that cannot be written, or with another's files.
     """
     if folder.suffix in (".c", ".h", ".zip"):
-        raise LnncError(f"--layout {layout} writes a folder, found '{folder}'", "--output", f"-o {folder.stem or 'lnn'}")
+        raise LnncError(
+            f"--layout {layout} writes a folder, found '{folder}'", "--output", f"-o {folder.stem or 'lnn'}"
+        )
     if not _NAME.fullmatch(folder.name):
         expected = "expected the name of a folder, at most 63 ASCII letters, digits and _ . - after a letter or digit"
         raise LnncError(f"{expected}, found {str(folder)[:80]!r}", "--output", "-o lnn")

@@ -21,7 +21,7 @@ static lnn_state state;
 static lnn_scratch scratch;
 static int16_t in[LNN_INPUTS], out[LNN_OUTPUTS];
 
-static char token[20]; /* the number that is arriving */
+static char token[24]; /* the number that is arriving */
 static uint8_t length;
 static uint16_t count; /* numbers of this line so far */
 static bool unreadable;
