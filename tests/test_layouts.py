@@ -169,6 +169,9 @@ def test_verify_takes_what_a_layout_wrote(layout: str, model: Path, tmp_path: Pa
     code, said = compile_to(model, tmp_path / "soh", layout)
     assert code == 0 and "soh_step, int16" in said
     assert sorted(p.name for p in tmp_path.iterdir()) == ["soh", *["soh.zip"] * (layout == "arduino")]
+    assert lnnc("compile", model, "-o", tmp_path / "soh.c").code == 0
+    for name in ("soh.c", "soh.h", "soh_golden.h"):  # the very files of the pair
+        assert next((tmp_path / "soh").glob(f"*/{name}")).read_bytes() == (tmp_path / name).read_bytes()
     checked = lnnc("verify", model, tmp_path / "soh" / "src" / "soh.c", "--vectors", 4)
     assert checked.last == "PASS: every byte equal on host", checked
     header = next((tmp_path / "soh").glob("*/soh.h"))

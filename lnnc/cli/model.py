@@ -27,7 +27,7 @@ STAGES = ("checkpoint", "graph", "passes", "calibrate", "program", "code")
 @click.option(
     "-o",
     "--output",
-    help="The .c file to write, its .h beside it (default: lnn.c); for other layouts than pair the folder (default: lnn).",
+    help="The .c file to write, its .h beside it (default: lnn.c); of another layout the folder (default: lnn).",
 )
 @layout_option
 @compile_options
@@ -92,15 +92,15 @@ def _keep_to(compiled: Any, budgets: dict[str, Any], opt: str) -> None:
 
 def _check_output(path: Any, prefix: str, layout: str) -> None:
     """Refuse what cannot be written, or would replace what lnnc did not generate."""
-    from lnnc.codegen.bundle import check_bundle_name
     from lnnc.codegen.folder import check_layout_target
+    from lnnc.codegen.names import check_layout_name
     from lnnc.pipeline import check_generated_targets
 
     if layout == "pair":
         check_generated_targets(path)
     else:
         check_layout_target(path, layout)
-        check_bundle_name(prefix, prefix, layout)
+        check_layout_name(prefix, prefix, layout)
 
 
 def _write(compiled: Any, path: Any, layout: str) -> Any:

@@ -39,7 +39,8 @@ def compile_options(command: F) -> F:
     options = (
         click.option(
             "--name",
-            help="Prefix of every public C name, e.g. soh for soh_step (default: the stem of the .c file, else lnn).",
+            help="Prefix of every public C name, e.g. soh for soh_step (default: the name of the .c file or of the "
+            "layout's folder, else lnn).",
         ),
         click.option(
             "--activations",

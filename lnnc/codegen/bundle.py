@@ -14,76 +14,11 @@ from pathlib import PurePosixPath
 from lnnc._version import __version__
 from lnnc.codegen import c_text
 from lnnc.codegen.emit import Files, Identity, fill
-from lnnc.errors import LnncError
+from lnnc.codegen.names import check_layout_name
 from lnnc.resources import firmware_names, firmware_text
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
 
-# Headers that others include by these names: a folder of ours on their include path would hide them, on a file system
-# without case also from <SPI.h>.
-_HEADERS = frozenset(
-    [
-        "assert",
-        "complex",
-        "ctype",
-        "errno",
-        "fenv",
-        "float",
-        "inttypes",
-        "iso646",
-        "limits",
-        "locale",
-        "math",
-        "setjmp",
-        "signal",
-        "stdalign",
-        "stdarg",
-        "stdatomic",
-        "stdbool",
-        "stddef",
-        "stdint",
-        "stdio",
-        "stdlib",
-        "stdnoreturn",
-        "string",
-        "tgmath",
-        "threads",
-        "time",
-        "uchar",
-        "wchar",
-        "wctype",
-        "unistd",
-        "pthread",
-        "memory",
-        "arduino",
-        "wprogram",
-        "wire",
-        "spi",
-        "eeprom",
-    ]
-)
-_CMAKE_TARGETS = frozenset(
-    [
-        "all",
-        "all_build",
-        "clean",
-        "edit_cache",
-        "help",
-        "install",
-        "package",
-        "package_source",
-        "preinstall",
-        "rebuild_cache",
-        "run_tests",
-        "test",
-        "zero_check",
-        "c",
-        "m",
-        "dl",
-        "rt",
-        "pthread",
-    ]
-)
 _INCLUDE = re.compile(r'^(\s*#\s*include\s*[<"])lnn(_\w+)?(\.h[>"])', re.MULTILINE)
 
 
@@ -97,7 +32,7 @@ def bundle(files: Files, identity: Identity, layout: str, folder: str) -> dict[s
     Raises:
         LnncError: a name that the build system keeps for itself.
     """
-    check_bundle_name(identity.name, identity.stem, layout)
+    check_layout_name(identity.name, identity.stem, layout)
     values = _values(files, identity, layout, folder)
     made = {}
     for path, origin in contents(layout, identity.stem).items():
@@ -159,20 +94,6 @@ def named(text: str, name: str, stem: str) -> str:
     """Firmware written against a model `lnn`, for one whose names begin with `name` and whose files with `stem`."""
     renamed = c_text.rename(_INCLUDE.sub(r"\g<1>\0\g<2>\g<3>", text), name)
     return renamed.replace("\0", stem)
-
-
-def check_bundle_name(name: str, stem: str, layout: str) -> None:
-    """Refuse names that would hide a header, or that a build system keeps for itself.
-
-    Raises:
-        LnncError: with what to choose instead.
-    """
-    if stem.lower() in _HEADERS:
-        raise LnncError(f"its header '{stem}.h' would hide another of this name", "--name", "--name soh")
-    if layout == "arduino" and stem.lower().startswith("arduino"):
-        raise LnncError("libraries whose names begin with 'arduino' are Arduino's own", "--name", "--name soh")
-    if layout == "cmake" and name.lower() in _CMAKE_TARGETS:
-        raise LnncError(f"CMake has a target or library '{name}' already", "--name", "--name soh")
 
 
 def _values(files: Files, identity: Identity, layout: str, folder: str) -> dict[str, object]:
