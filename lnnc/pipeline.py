@@ -95,11 +95,15 @@ class Compiled:
         refusal = avr_refusal(self.program) if self.build.target == "avr" else ""
         if refusal:
             raise LnncError(refusal, "--target avr", "a smaller model; or another --target, for a larger processor")
-        identity = Identity(
+        return emit(self.program, self.identity, make_golden(self.program))
+
+    @property
+    def identity(self) -> Identity:
+        """What the files say of the model."""
+        return Identity(
             self.name, self.stem, self.checkpoint.digest(), asdict(self.options), summary(self.checkpoint), self.build,
             tuple(self.weight_bits) if self.options.weight_bits == "auto" else None,
         )  # fmt: skip
-        return emit(self.program, identity, make_golden(self.program))
 
 
 def doubts(checkpoint: Checkpoint, program: Program) -> list[str]:

@@ -48,7 +48,9 @@ def check_board_name(board: str) -> str:
 
 
 @contextmanager
-def virtual_board(board: str, compiled: Compiled, change: Callable[[dict[str, str]], None] | None = None) -> Iterator[Board]:
+def virtual_board(
+    board: str, compiled: Compiled, change: Callable[[dict[str, str]], None] | None = None
+) -> Iterator[Board]:
     """Build the sketch Verify with a model for a board and boot it.
 
     Args:

@@ -1,4 +1,4 @@
-"""Where `int` has 16 bits, as on an AVR, a product of two int16 is lost before it is widened. No 32-bit machine shows it.
+"""Where `int` has 16 bits, as on an AVR, a product of two int16 is lost before it is widened: no other machine shows it.
 
 clang says of every expression which type it has there; arithmetic in `int` whose result is then made longer is refused.
 """
@@ -55,9 +55,7 @@ def widened_too_late(text: str, folder: Path) -> set[str]:
         for function in tree["inner"]
         if function["kind"] == "FunctionDecl"
         for cast in nodes(function)
-        if cast.get("castKind") == "IntegralCast"
-        and plain(cast) in WIDE
-        and small_arithmetic(cast["inner"][0])
+        if cast.get("castKind") == "IntegralCast" and plain(cast) in WIDE and small_arithmetic(cast["inner"][0])
     }
 
 

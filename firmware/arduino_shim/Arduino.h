@@ -3,6 +3,8 @@
 #ifndef LNN_ARDUINO_SHIM_H
 #define LNN_ARDUINO_SHIM_H
 
+#define ARDUINO_EMULATED_M4 /* as every core names its board */
+
 #include <stddef.h>
 #include <stdint.h>
 

@@ -39,7 +39,8 @@ def compile_options(command: F) -> F:
     options = (
         click.option(
             "--name",
-            help="Prefix of every public C name, e.g. soh for soh_step (default: the stem of the .c file, else lnn).",
+            help="Prefix of every public C name, e.g. soh for soh_step (default: the name of the .c file or of the "
+            "layout's folder, else lnn).",
         ),
         click.option(
             "--activations",
@@ -86,6 +87,17 @@ def compile_options(command: F) -> F:
     for option in reversed(options):
         wrapped = option(wrapped)
     return wrapped  # type: ignore[no-any-return]
+
+
+def layout_option(command: F) -> F:
+    """How the generated files are laid out."""
+    from lnnc.targets import LAYOUTS
+
+    return click.option(
+        "--layout", type=click.Choice(LAYOUTS), default="pair", show_default=True,
+        help="pair: two files and the self-test's vectors; else a folder: a library for Arduino (and its zip) or "
+        "PlatformIO, a CMake project, a Zephyr module.",
+    )(command)  # fmt: skip
 
 
 def opt_option(command: F) -> F:

@@ -1,8 +1,8 @@
 """Boards that are not there: an Arduino sketch built for one, and the emulator that runs it behind a serial port.
 
 Uno and Mega: the sketch is built by `arduino-builder` with Arduino's own AVR core and runs on simavr, whose UART is a
-pseudo-terminal. Cortex-M4: the same sketch, a small Arduino.h (`firmware/arduino_shim`) and the compiler flags of the Nano 33
-BLE's core, on QEMU, whose UART is a TCP port of 127.0.0.1.
+pseudo-terminal. Cortex-M4: the same sketch, a small Arduino.h (`firmware/arduino_shim`) and the compiler flags of the
+Nano 33 BLE's core, on QEMU, whose UART is a TCP port of 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class Built:
     messages: str
 
 
-def build_sketch(board: str, library: Mapping[str, str], sketch: str, workdir: Path, flags: Sequence[str] = ()) -> Built:
+def build_sketch(
+    board: str, library: Mapping[str, str], sketch: str, workdir: Path, flags: Sequence[str] = ()
+) -> Built:
     """Build an example of a library for a board.
 
     Args:
@@ -150,7 +152,7 @@ def build_m4(sketch: str, units: Sequence[Path], workdir: Path, flags: Sequence[
 def describe_board(board: str) -> str:
     """What runs the image."""
     if board in AVR:
-        return f"simavr {version_of('simavr')}, {AVR[board].chip} at {AVR[board].hertz // 1_000_000} MHz".replace(" ,", ",")
+        return f"simavr, {AVR[board].chip} at {AVR[board].hertz // 1_000_000} MHz"
     return f"QEMU {version_of('qemu-system-arm')} mps2-an386"
 
 
@@ -183,7 +185,8 @@ def avr_emulator(workdir: Path) -> Path:
     except LnncError as fault:
         if "simavr" not in str(fault) and "lelf" not in str(fault):
             raise
-        raise LnncError("simavr's library is not installed", "simavr", "apt install libsimavr-dev libelf-dev") from fault
+        hint = "apt install libsimavr-dev libelf-dev"
+        raise LnncError("simavr's library is not installed", "simavr", hint) from fault
 
 
 @contextmanager

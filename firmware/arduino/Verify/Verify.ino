@@ -53,6 +53,13 @@ static bool counts_cycles()
 }
 #endif
 
+/* QEMU's clock is that of the computer it runs on: what it would measure means nothing. */
+#if defined(ARDUINO_EMULATED_M4)
+static const bool EMULATED = true;
+#else
+static const bool EMULATED = false;
+#endif
+
 static uint32_t microseconds()
 {
     return (uint32_t)micros();
@@ -66,12 +73,13 @@ static uint32_t microseconds()
 #define BOARD_NAME "Arduino Leonardo"
 #elif defined(ARDUINO_ARDUINO_NANO33BLE)
 #define BOARD_NAME "Arduino Nano 33 BLE"
-#elif defined(BOARD_NAME)
+#elif defined(ARDUINO_EMULATED_M4)
+#define BOARD_NAME "emulated Cortex-M4"
 #else
 #define BOARD_NAME "an Arduino board"
 #endif
 
-static lnn_device_port port = {send_byte, microseconds, 1000000u, BOARD_NAME};
+static lnn_device_port port = {send_byte, 0, 0, BOARD_NAME};
 
 void setup()
 {
@@ -79,6 +87,9 @@ void setup()
     if (counts_cycles()) {
         port.ticks = cycles;
         port.hz = CLOCK_HZ;
+    } else if (!EMULATED) {
+        port.ticks = microseconds;
+        port.hz = 1000000u;
     }
     lnn_device_start(&device, &port);
 }
