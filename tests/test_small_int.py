@@ -1,4 +1,4 @@
-"""Where `int` has 16 bits, as on an AVR, a product of two int16 is lost before it is widened: no other machine shows it.
+"""Where `int` has 16 bits, as on an AVR, a product of two int16 is lost before it is widened.
 
 clang says of every expression which type it has there; arithmetic in `int` whose result is then made longer is refused.
 """

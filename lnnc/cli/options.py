@@ -113,7 +113,7 @@ def line_options(command: F) -> F:
     options = (
         click.option(
             "--port", default="auto", show_default=True,
-            help="Of a device: a serial port, a URL such as socket://127.0.0.1:4000, or auto, the only board plugged in.",
+            help="Of a device: a serial port, a URL such as socket://127.0.0.1:4000, or auto: the only board here.",
         ),
         click.option("--baud", type=click.IntRange(300), default=115_200, show_default=True, help="Of a device."),
         click.option(

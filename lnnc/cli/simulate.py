@@ -30,8 +30,8 @@ def simulate(
 ) -> None:  # fmt: skip
     """Build an Arduino sketch with MODEL, boot it on a virtual board, prove it over its serial line.
 
-    The sketch is the example Verify of the library that `lnnc compile --layout arduino` makes; what is said to it is what
-    `lnnc verify --on device` says to a real board. uno and mega are simavr behind a pseudo-terminal (they need
+    The sketch is the example Verify of the library that `lnnc compile --layout arduino` makes; it is told what
+    `lnnc verify --on device` tells a real board. uno and mega are simavr behind a pseudo-terminal (they need
     arduino-builder and simavr), cortex-m4 is QEMU behind a TCP port of 127.0.0.1, with the compiler flags of the
     Nano 33 BLE. The last line says PASS or FAIL.
 
