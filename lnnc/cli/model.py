@@ -10,13 +10,14 @@ from lnnc.cli.options import (
     budget_options,
     compile_options,
     layout_option,
+    line_options,
     make_build,
     make_options,
     opt_option,
     prefix_of,
     split_targets,
 )
-from lnnc.cli.terminal import FAILED, OK, say, waiting, warn
+from lnnc.cli.terminal import FAILED, OK, progressing, say, waiting, warn
 from lnnc.errors import LnncError
 
 STAGES = ("checkpoint", "graph", "passes", "calibrate", "program", "code")
@@ -122,8 +123,16 @@ def _name_from(path: Any, pair: bool, stop_after: str | None) -> str:
 @click.command()
 @click.argument("model")
 @click.argument("source", required=False)
-@click.option("--on", "targets", default="host", show_default=True, help="Where to run: host, m4, or host,m4.")
+@click.option(
+    "--on",
+    "targets",
+    default="host",
+    show_default=True,
+    help="Where to run: host, m4, device, or several, as host,m4. A device is a board that runs the sketch Verify of "
+    "`lnnc compile MODEL --layout arduino`.",
+)
 @compile_options
+@line_options
 @click.option(
     "--vectors", type=click.IntRange(1, 100_000), default=128, show_default=True, help="About how many steps."
 )
@@ -135,21 +144,25 @@ def _name_from(path: Any, pair: bool, stop_after: str | None) -> str:
 @click.pass_context
 def verify(
     ctx: click.Context, model: str, source: str | None, targets: str, name: str | None, given: dict[str, Any],
-    built: dict[str, Any], vectors: int, seed: int, m4_route: str | None,
+    built: dict[str, Any], line: Any, vectors: int, seed: int, m4_route: str | None,
 ) -> None:  # fmt: skip
     """Prove generated C equal to the NumPy reference, byte for byte.
 
     SOURCE is a file that `lnnc compile` wrote from MODEL (it carries its own options); without it a fresh one is
     generated. Vectors are calibration data, seeded random values over the full int16 range, corners, and sequences
     with resets. The last line says PASS or FAIL.
+
+    \b
+    lnnc verify student.pt soh.c --on host,m4
+    lnnc verify student.pt --on device --port /dev/ttyACM0
     """
     from lnnc.pipeline import verify_model
 
     on = split_targets(targets)
-    with waiting("verifying"):
+    with progressing("verifying", "vectors") as progress:
         reports = verify_model(
             model, source, on, name=name, options=given,
-            vectors=vectors, seed=seed, route=m4_route, build=built,
+            vectors=vectors, seed=seed, route=m4_route, build=built, line=line, progress=progress,
         )  # fmt: skip
     ctx.exit(report_verification(reports))
 

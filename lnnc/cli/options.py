@@ -108,6 +108,32 @@ def opt_option(command: F) -> F:
     )(command)  # fmt: skip
 
 
+def line_options(command: F) -> F:
+    """How a board is reached; the command gets it as `line`."""
+    options = (
+        click.option(
+            "--port", default="auto", show_default=True,
+            help="Of a device: a serial port, a URL such as socket://127.0.0.1:4000, or auto, the only board plugged in.",
+        ),
+        click.option("--baud", type=click.IntRange(300), default=115_200, show_default=True, help="Of a device."),
+        click.option(
+            "--timeout", type=click.FloatRange(0.05, 600), default=2.0, show_default=True,
+            help="Seconds that a device may take for an answer; then it is asked again, three times.",
+        ),
+    )  # fmt: skip
+
+    @wraps(command)
+    def call(*args: Any, port: str, baud: int, timeout: float, **rest: Any) -> Any:
+        from lnnc.verify.device.run import Line
+
+        return command(*args, line=Line(port, baud, timeout), **rest)
+
+    wrapped: Any = call
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
 def budget_options(command: F) -> F:
     """The most that a model may cost on the target; they arrive as one argument `budgets`."""
     limits = (

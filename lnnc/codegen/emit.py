@@ -85,7 +85,7 @@ def emit(program: Program, identity: Identity, golden: Golden) -> Files:
         "name": identity.name, "NAME": identity.name.upper(), "arithmetic": ARITHMETIC,
         "header_file": f"{identity.stem}.h", "golden_file": f"{identity.stem}_golden.h",
         "states": state_text.state_count(program), "time": program.time, "every": program.every,
-        "skippable": program.skippable,
+        "skippable": program.skippable, "digest": identity.digest,
     }  # fmt: skip
 
     def render(template: str, file: str, what: str, **values: object) -> str:
