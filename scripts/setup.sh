@@ -53,7 +53,6 @@ find_missing() {
     need arduino-builder have arduino-builder
     need arduino-core-avr test -d /usr/share/arduino/hardware/arduino/avr
     need cmake have cmake
-    need make have make
 }
 
 apt_install() {

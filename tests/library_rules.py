@@ -188,6 +188,4 @@ PLATFORMIO: dict[str, Rule] = {
     "platforms": Rule(_words("platforms", r"[a-z\d_-]{1,50}|\*"), edit(MANIFEST, r'"\*",$', '"A B",')),
     "headers": Rule(lambda lib, _: manifest(lib)["headers"] not in headers(lib), edit(MANIFEST, r"soh\.h", "lnn.h")),
     "examples": Rule(_examples, moved("Forecast.ino", "Other.ino")),
-    "export": Rule(lambda lib, _: set(manifest(lib)["export"]) - {"include", "exclude"},
-                   edit(MANIFEST, '"exclude"', '"without"')),
 }  # fmt: skip

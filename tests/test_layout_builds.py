@@ -196,6 +196,19 @@ def test_the_self_test_may_be_compiled_into_the_model(written: Callable[[str, st
     run(tmp_path / "main")
 
 
+@pytest.mark.needs("gcc")
+@pytest.mark.parametrize("name", ["soh", "timed"])
+def test_the_example_of_the_readme_compiles(name: str, written: Callable[[str, str], Path], tmp_path: Path) -> None:
+    folder = written("zephyr", name)
+    found = re.search(r"^```c\n(.*?\n)\n(static.*?\n)\n(.*?)^```$", (folder / "README.md").read_text(), re.M | re.S)
+    assert found
+    text = f"{found[1]}{found[2]}float result;\nint main(void)\n{{\n{found[3]}return 0;\n}}\n"
+    (tmp_path / "main.c").write_text(text)
+    flags = ("-std=c99", *WARNINGS, "-I", folder / "include")
+    run("gcc", *flags, tmp_path / "main.c", folder / "src" / f"{name}.c", "-o", tmp_path / "main")
+    run(tmp_path / "main")
+
+
 # --- Arduino's own builder ---
 
 HARDWARE = ("/usr/share/arduino/hardware", "/usr/share/arduino-builder")

@@ -32,20 +32,21 @@ def check_layout_target(folder: Path, layout: str) -> None:
         expected = "expected the name of a folder, at most 63 ASCII letters, digits and _ . - after a letter or digit"
         raise LnncError(f"{expected}, found {str(folder)[:80]!r}", "--output", "-o lnn")
     target = check_folder(folder)
-    files = [path for path in target.rglob("*") if not path.is_dir() or path.is_symlink()] if target.exists() else []
-    if files:
-        _check_ours({path.relative_to(target).as_posix(): path for path in files}, folder)
+    if target.exists() and any(target.iterdir()):
+        _check_ours(target, folder)
     if layout == "arduino":
         _check_zip(zip_beside(folder))
 
 
-def _check_ours(files: Mapping[str, Path], folder: Path) -> None:
+def _check_ours(target: Path, folder: Path) -> None:
     """Refuse a folder that is not a layout, or one to which somebody has added files: they would be lost."""
-    stems = {path.stem for path in files.values() if path.suffix == ".c" and read_manifest(_text(path)) is not None}
-    if not stems:
+    sources = [path for path in (*target.glob("*.c"), *target.glob("src/*.c")) if path.is_file()]
+    stems = {path.stem for path in sources if read_manifest(_text(path)) is not None}
+    if not stems:  # found out without a walk through what may be a whole home
         raise LnncError("exists, and lnnc did not generate it", str(folder), _OTHER)
     ours = {path for stem in stems for layout in FOLDERS for path in contents(layout, stem)}
-    foreign = sorted(set(files) - ours)
+    files = (path for path in target.rglob("*") if not path.is_dir() or path.is_symlink())
+    foreign = sorted({path.relative_to(target).as_posix() for path in files} - ours)
     if foreign:
         raise LnncError(f"holds '{foreign[0]}', which is no part of a layout and would be lost", str(folder), _OTHER)
 
