@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -54,15 +54,35 @@ def check_target(file: Path) -> Path:
 
 
 def _checked_target(file: Path, target: Path) -> Path:
+    _check_parent(file, target)
+    if target.exists() and not target.is_file():
+        raise LnncError("cannot write: it is no regular file", str(file), "choose another path")
+    if target.exists() and _protected(target):
+        raise LnncError("cannot write: the file is write-protected", str(file), "choose another path")
+    return target
+
+
+def _check_parent(file: Path, target: Path) -> None:
     folder = target.parent
     if not folder.is_dir():
         raise LnncError(f"the folder '{file.parent}' does not exist", str(file), "create it, or choose another path")
     if _protected(folder):
         raise LnncError(f"cannot write into '{folder}' (it is write-protected)", str(file), "choose another folder")
-    if target.exists() and not target.is_file():
-        raise LnncError("cannot write: it is no regular file", str(file), "choose another path")
-    if target.exists() and _protected(target):
-        raise LnncError("cannot write: the file is write-protected", str(file), "choose another path")
+
+
+def check_folder(folder: Path) -> Path:
+    """As `check_target`, for a folder that will be replaced.
+
+    Raises:
+        LnncError: its parent does not exist or is write-protected; it is a file, or write-protected.
+    """
+    with _told(folder):
+        target = Path(os.path.realpath(folder))
+        _check_parent(folder, target)
+        if target.exists() and not target.is_dir():
+            raise LnncError("cannot write: it is no folder", str(folder), "choose another path")
+        if target.exists() and _protected(target):
+            raise LnncError("cannot write: the folder is write-protected", str(folder), "choose another path")
     return target
 
 
@@ -105,6 +125,45 @@ def write_together(parts: Sequence[tuple[Path, Callable[[Path], None]]]) -> None
         for file, temporary, target in renames:
             with _told(file):
                 temporary.replace(target)
+
+
+def write_folder(folder: Path, contents: Mapping[str, bytes], beside: Mapping[Path, bytes]) -> None:
+    """Write a folder, and files beside it, whole: into a temporary folder first, then renamed.
+
+    What was there is moved aside, comes back when anything fails or is interrupted, and is gone at the end.
+
+    Raises:
+        LnncError: the folder cannot be written, or the disk is full; nothing has then been replaced.
+    """
+    with _told(folder):
+        target = check_folder(folder)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
+            room = Path(temporary)
+            for path, data in contents.items():
+                (room / "0" / path).parent.mkdir(parents=True, exist_ok=True)
+                (room / "0" / path).write_bytes(data)
+            for number, data in enumerate(beside.values(), 1):
+                (room / str(number)).write_bytes(data)
+            _exchange([target, *map(check_target, beside)], room)
+
+
+def _exchange(places: Sequence[Path], room: Path) -> None:
+    """Put `room`/0, 1, ... in their places and move what was there into `room`; on any failure, back."""
+    with ExitStack() as undo:
+        for number, place in enumerate(places):
+            new, old = room / str(number), room / f"{number}.old"
+            undo.callback(_put_back, place, new, old)  # before anything is moved: it looks how far that got
+            if os.path.lexists(place):
+                place.rename(old)
+            new.rename(place)
+        undo.pop_all()
+
+
+def _put_back(place: Path, new: Path, old: Path) -> None:
+    if not new.exists():
+        place.rename(new)
+    if old.exists():
+        old.rename(place)
 
 
 @contextmanager

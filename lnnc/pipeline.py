@@ -30,7 +30,9 @@ from lnnc.quantize.layout import lay_out
 from lnnc.quantize.lower import Lowered, check_cells, lower
 from lnnc.targets import Build
 from lnnc.tune import choose_weight_bits
-from lnnc.verify.check import Report, check_model
+from lnnc.verify.check import Report, check_model, model_of
+from lnnc.verify.device.check import Model, Progress
+from lnnc.verify.device.run import Line, verify_board
 from lnnc.verify.emulate import find_m4
 from lnnc.verify.engines import as_streams, raw_times, run_float, run_machine, run_reference
 from lnnc.verify.host import find_host
@@ -93,11 +95,15 @@ class Compiled:
         refusal = avr_refusal(self.program) if self.build.target == "avr" else ""
         if refusal:
             raise LnncError(refusal, "--target avr", "a smaller model; or another --target, for a larger processor")
-        identity = Identity(
+        return emit(self.program, self.identity, make_golden(self.program))
+
+    @property
+    def identity(self) -> Identity:
+        """What the files say of the model."""
+        return Identity(
             self.name, self.stem, self.checkpoint.digest(), asdict(self.options), summary(self.checkpoint), self.build,
             tuple(self.weight_bits) if self.options.weight_bits == "auto" else None,
         )  # fmt: skip
-        return emit(self.program, identity, make_golden(self.program))
 
 
 def doubts(checkpoint: Checkpoint, program: Program) -> list[str]:
@@ -210,28 +216,41 @@ def machines(on: Sequence[str], route: str | None = None) -> list[Machine]:
     Raises:
         LnncError: unknown name, or a tool that is missing with how to get it.
     """
-    unknown = [name for name in on if name not in ("host", "m4")]
+    return [find_host() if name == "host" else find_m4(route) for name in check_places(on, ("host", "m4"))]
+
+
+def check_places(on: Sequence[str], known: Sequence[str] = ("host", "m4", "device")) -> Sequence[str]:
+    """What `--on` was given.
+
+    Raises:
+        LnncError: nothing, or a word that is not known.
+    """
+    unknown = [name for name in on if name not in known]
     if unknown or not on:
-        raise LnncError(f"--on takes host and m4, found {', '.join(unknown) or 'nothing'}", "--on", "--on host,m4")
-    return [find_host() if name == "host" else find_m4(route) for name in on]
+        takes = f"--on takes {', '.join(known[:-1])} and {known[-1]}"
+        raise LnncError(f"{takes}, found {', '.join(unknown) or 'nothing'}", "--on", "--on host,m4")
+    return on
 
 
 def verify_model(
     model: str | Path | Checkpoint, source: str | Path | None = None, on: Sequence[str] = ("host",), *,
     name: str | None = None, options: Options | Mapping[str, Any] | None = None, vectors: int = 128, seed: int = 0,
-    route: str | None = None, build: Mapping[str, Any] | None = None,
+    route: str | None = None, build: Mapping[str, Any] | None = None, line: Line | None = None,
+    progress: Progress | None = None,
 ) -> list[Report]:  # fmt: skip
-    """Prove generated C equal to the reference, byte for byte, on every machine of `on`.
+    """Prove generated C equal to the reference, byte for byte, on every machine of `on`: "host", "m4", "device".
 
     Args:
         source: a generated .c file with its header beside it; None generates one. It carries its name and options.
         options: all of them, or only those that are asked for.
         build: fields of `Build`, those that are asked for.
         vectors: about how many steps to run on each machine.
+        line: where a "device" is: what runs there must have been compiled from this model with these options.
+        progress: called after every vector on a device.
 
     Raises:
         LnncError: a bad model, another model's file, options that a file was not generated with, a missing tool, code
-            that does not compile or crashes.
+            that does not compile or crashes; a board that cannot be reached or runs something else.
     """
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
     asked = asdict(options) if isinstance(options, Options) else dict(options or {})
@@ -246,7 +265,12 @@ def verify_model(
     data = None if checkpoint.calibration is None else shaped(checkpoint, checkpoint.calibration)
     groups = make_groups(compiled.program, data, vectors, seed)
     reports = [compare_text(given, compiled.files)] if given and given.version == __version__ else []
-    for target, machine in zip(on, machines(on, route), strict=True):
+    for target in check_places(on):
+        if target == "device":
+            board = Model(compiled.program, checkpoint.digest(), model_of(compiled.program, c_text))
+            reports.append(verify_board(board, groups, vectors, line or Line(), progress))
+            continue
+        machine = machines([target], route)[0]
         reports.append(check_model(compiled.program, c_text, h_text, compiled.name, machine, groups, target))
     return reports
 

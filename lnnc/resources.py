@@ -51,6 +51,11 @@ def firmware_text(name: str) -> str:
     return _file("firmware", name).read_text(encoding="utf-8")
 
 
+def firmware_names(folder: str) -> list[str]:
+    """Return what a folder of the firmware holds, sorted: `firmware_names("arduino")` are the sketches."""
+    return sorted(path.name for path in _file("firmware", folder).iterdir() if not path.name.startswith("."))
+
+
 def example_path(name: str) -> Path:
     """Return the path of a file or folder of the examples, e.g. `example_path("soh/student.pt")`."""
     return _file("examples", name)

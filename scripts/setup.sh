@@ -48,6 +48,11 @@ find_missing() {
     need gcc-avr have avr-gcc
     need avr-libc builds avr-gcc avr -mmcu=atmega328p -c
     need simavr have simavr
+    need libsimavr-dev test -e /usr/include/simavr/sim_avr.h
+    need libelf-dev test -e /usr/include/libelf.h
+    need arduino-builder have arduino-builder
+    need arduino-core-avr test -d /usr/share/arduino/hardware/arduino/avr
+    need cmake have cmake
 }
 
 apt_install() {

@@ -15,6 +15,7 @@ from lnnc.cli.package import package
 from lnnc.cli.profile import profile
 from lnnc.cli.reproduce import reproduce_group
 from lnnc.cli.search import PARTS, pareto, pipeline, select
+from lnnc.cli.simulate import simulate
 from lnnc.cli.terminal import BAD_INPUT, INTERRUPTED, OK, complain
 from lnnc.cli.train import train
 from lnnc.cli.weights import import_group
@@ -47,6 +48,8 @@ def cli() -> None:
     lnnc import ncps weights.pth --config cell.json  a state_dict (ncps, dlnet) or a step (onnx) becomes a checkpoint
     lnnc compile student.pt -o soh.c                 a checkpoint becomes soh.c and soh.h
     lnnc verify student.pt soh.c --on host,m4        every byte against the reference
+    lnnc verify student.pt --on device               the same on a board, over its serial line
+    lnnc simulate uno student.pt                     the same on a virtual board: uno, mega, cortex-m4
     lnnc run student.pt --data X.npz --engine m4 -o Y.npz
     lnnc inspect student.pt                          layers, ranges, scales, sizes
     lnnc profile student.pt                          cycles, time, energy, flash, RAM, stack on a Cortex-M4
@@ -71,6 +74,7 @@ def cli() -> None:
 for _command in (
     compile_command,
     verify,
+    simulate,
     run,
     inspect,
     profile,

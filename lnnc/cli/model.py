@@ -9,13 +9,15 @@ import click
 from lnnc.cli.options import (
     budget_options,
     compile_options,
+    layout_option,
+    line_options,
     make_build,
     make_options,
     opt_option,
     prefix_of,
     split_targets,
 )
-from lnnc.cli.terminal import FAILED, OK, say, waiting, warn
+from lnnc.cli.terminal import FAILED, OK, progressing, say, waiting, warn
 from lnnc.errors import LnncError
 
 STAGES = ("checkpoint", "graph", "passes", "calibrate", "program", "code")
@@ -24,48 +26,55 @@ STAGES = ("checkpoint", "graph", "passes", "calibrate", "program", "code")
 @click.command("compile")
 @click.argument("model")
 @click.option(
-    "-o", "--output", default="lnn.c", show_default=True, help="The .c file to write; its .h stands beside it."
+    "-o",
+    "--output",
+    help="The .c file to write, its .h beside it (default: lnn.c); of another layout the folder (default: lnn).",
 )
+@layout_option
 @compile_options
 @budget_options
 @opt_option
 @click.option("--stop-after", type=click.Choice(STAGES), help="Print one stage of the pipeline and write nothing.")
 def compile_command(
-    model: str, output: str, name: str | None, given: dict[str, Any], built: dict[str, Any], budgets: dict[str, Any],
-    opt: str, stop_after: str | None,
+    model: str, output: str | None, layout: str, name: str | None, given: dict[str, Any], built: dict[str, Any],
+    budgets: dict[str, Any], opt: str, stop_after: str | None,
 ) -> None:  # fmt: skip
     """Compile a checkpoint to one .c and one .h file without dependencies.
 
     MODEL is a .pt or .safetensors checkpoint (see `lnnc import`). Beside the pair stands <stem>_golden.h with vectors
     for the self-test, compiled in only under <NAME>_SELFTEST. Over a budget nothing is written, and the error names the
-    layer to shrink.
+    layer to shrink. A layout puts the files into a folder as a build system wants them, with examples; a folder
+    that lnnc wrote before is replaced.
 
     \b
     lnnc compile student.pt -o soh.c --activations int8 --max-flash 32k --max-cycles 125k
+    lnnc compile student.pt --layout arduino -o soh       # and soh.zip, for the Arduino IDE
     """
     from pathlib import Path
 
     from lnnc.frontend.storage import load_checkpoint
     from lnnc.inspection import describe_stage
-    from lnnc.pipeline import check_generated_targets, plan_model, write_files
+    from lnnc.pipeline import plan_model
 
     if stop_after and any(budgets.values()):
         raise LnncError("it stops before there is code to measure", "--stop-after", "leave out the budgets")
     checkpoint = load_checkpoint(model)
-    path = Path(output)
+    pair = layout == "pair"
+    path = Path(output if output is not None else "lnn.c" if pair else "lnn")
+    prefix = name if name is not None else _name_from(path, pair, stop_after)
     if not stop_after:
-        check_generated_targets(path)
-    prefix = name if name is not None else _name_from(path, stop_after)
-    compiled = plan_model(checkpoint, prefix, make_options(given), path.stem, make_build(built))
+        _check_output(path, prefix, layout)
+    compiled = plan_model(checkpoint, prefix, make_options(given), path.stem if pair else prefix, make_build(built))
     if stop_after:
         say(describe_stage(compiled, stop_after).rstrip("\n"))
         return
     _keep_to(compiled, budgets, opt)
-    written = write_files(compiled.files, path)
+    written = _write(compiled, path, layout)
     from lnnc.codegen.emit import avr_refusal
     from lnnc.report.render import memory
 
-    say(f"{written[0]}, {written[1].name}, {written[2].name}: {compiled.name}_step, {compiled.options.activations}")
+    more = "".join(f", {file.name}" for file in written[1:])
+    say(f"{written[0]}{more}: {compiled.name}_step, {compiled.options.activations}")
     say(memory(compiled.program))
     warn(compiled.lowered.warnings)
     if refusal := avr_refusal(compiled.program):
@@ -82,16 +91,48 @@ def _keep_to(compiled: Any, budgets: dict[str, Any], opt: str) -> None:
         check_budgets(compiled, Budgets(**budgets), opt)
 
 
-def _name_from(path: Any, stop_after: str | None) -> str:
-    """The prefix that a file name suggests."""
-    return "lnn" if stop_after else str(path.stem)
+def _check_output(path: Any, prefix: str, layout: str) -> None:
+    """Refuse what cannot be written, or would replace what lnnc did not generate."""
+    from lnnc.codegen.folder import check_layout_target
+    from lnnc.codegen.names import check_layout_name
+    from lnnc.pipeline import check_generated_targets
+
+    if layout == "pair":
+        check_generated_targets(path)
+    else:
+        check_layout_target(path, layout)
+        check_layout_name(prefix, prefix, layout)
+
+
+def _write(compiled: Any, path: Any, layout: str) -> Any:
+    """Write the pair, or the folder of a layout; return what was written."""
+    from lnnc.codegen.bundle import bundle
+    from lnnc.codegen.folder import write_layout
+    from lnnc.pipeline import write_files
+
+    if layout == "pair":
+        return write_files(compiled.files, path)
+    return write_layout(bundle(compiled.files, compiled.identity, layout, path.name), path, layout)
+
+
+def _name_from(path: Any, pair: bool, stop_after: str | None) -> str:
+    """The prefix that the name of a file or folder suggests."""
+    return "lnn" if stop_after else str(path.stem if pair else path.name)
 
 
 @click.command()
 @click.argument("model")
 @click.argument("source", required=False)
-@click.option("--on", "targets", default="host", show_default=True, help="Where to run: host, m4, or host,m4.")
+@click.option(
+    "--on",
+    "targets",
+    default="host",
+    show_default=True,
+    help="Where to run: host, m4, device, or several, as host,m4. A device is a board that runs the sketch Verify of "
+    "`lnnc compile MODEL --layout arduino`.",
+)
 @compile_options
+@line_options
 @click.option(
     "--vectors", type=click.IntRange(1, 100_000), default=128, show_default=True, help="About how many steps."
 )
@@ -103,21 +144,25 @@ def _name_from(path: Any, stop_after: str | None) -> str:
 @click.pass_context
 def verify(
     ctx: click.Context, model: str, source: str | None, targets: str, name: str | None, given: dict[str, Any],
-    built: dict[str, Any], vectors: int, seed: int, m4_route: str | None,
+    built: dict[str, Any], line: Any, vectors: int, seed: int, m4_route: str | None,
 ) -> None:  # fmt: skip
     """Prove generated C equal to the NumPy reference, byte for byte.
 
     SOURCE is a file that `lnnc compile` wrote from MODEL (it carries its own options); without it a fresh one is
     generated. Vectors are calibration data, seeded random values over the full int16 range, corners, and sequences
     with resets. The last line says PASS or FAIL.
+
+    \b
+    lnnc verify student.pt soh.c --on host,m4
+    lnnc verify student.pt --on device --port /dev/ttyACM0
     """
     from lnnc.pipeline import verify_model
 
     on = split_targets(targets)
-    with waiting("verifying"):
+    with progressing("verifying", "vectors") as progress:
         reports = verify_model(
             model, source, on, name=name, options=given,
-            vectors=vectors, seed=seed, route=m4_route, build=built,
+            vectors=vectors, seed=seed, route=m4_route, build=built, line=line, progress=progress,
         )  # fmt: skip
     ctx.exit(report_verification(reports))
 

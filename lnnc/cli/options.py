@@ -39,7 +39,8 @@ def compile_options(command: F) -> F:
     options = (
         click.option(
             "--name",
-            help="Prefix of every public C name, e.g. soh for soh_step (default: the stem of the .c file, else lnn).",
+            help="Prefix of every public C name, e.g. soh for soh_step (default: the name of the .c file or of the "
+            "layout's folder, else lnn).",
         ),
         click.option(
             "--activations",
@@ -88,12 +89,49 @@ def compile_options(command: F) -> F:
     return wrapped  # type: ignore[no-any-return]
 
 
+def layout_option(command: F) -> F:
+    """How the generated files are laid out."""
+    from lnnc.targets import LAYOUTS
+
+    return click.option(
+        "--layout", type=click.Choice(LAYOUTS), default="pair", show_default=True,
+        help="pair: two files and the self-test's vectors; else a folder: a library for Arduino (and its zip) or "
+        "PlatformIO, a CMake project, a Zephyr module.",
+    )(command)  # fmt: skip
+
+
 def opt_option(command: F) -> F:
     """How the generated C is compiled to see what it costs."""
     return click.option(
         "--opt", type=click.Choice(["-Os", "-O2", "-O3"]), default="-Os", show_default=True,
         help="Optimisation of the C compiler that costs are told for.",
     )(command)  # fmt: skip
+
+
+def line_options(command: F) -> F:
+    """How a board is reached; the command gets it as `line`."""
+    options = (
+        click.option(
+            "--port", default="auto", show_default=True,
+            help="Of a device: a serial port, a URL such as socket://127.0.0.1:4000, or auto: the only board here.",
+        ),
+        click.option("--baud", type=click.IntRange(300), default=115_200, show_default=True, help="Of a device."),
+        click.option(
+            "--timeout", type=click.FloatRange(0.05, 600), default=2.0, show_default=True,
+            help="Seconds that a device may take for an answer; then it is asked again, three times.",
+        ),
+    )  # fmt: skip
+
+    @wraps(command)
+    def call(*args: Any, port: str, baud: int, timeout: float, **rest: Any) -> Any:
+        from lnnc.verify.device.run import Line
+
+        return command(*args, line=Line(port, baud, timeout), **rest)
+
+    wrapped: Any = call
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
 
 
 def budget_options(command: F) -> F:

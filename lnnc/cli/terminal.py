@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -80,3 +81,15 @@ def waiting(text: str) -> Any:
     from rich.console import Console
 
     return Console(stderr=True).status(text)
+
+
+@contextmanager
+def progressing(text: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal's stderr, a pulse until the first call of what is given: (done, of how many)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[shown]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, total=None, shown="")
+        yield lambda done, total: bar.update(task, completed=done, total=total, shown=f"{done} of {total} {unit}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -66,30 +67,42 @@ class Files:
     source: str
     header: str
     golden: str
+    selftest: str  # the source's self-test by itself, for libraries that nobody compiles with a macro
 
 
-def emit(program: Program, identity: Identity, golden: Golden) -> Files:
-    """Print a program. The same arguments give the same bytes."""
+def fill(template: str, values: Mapping[str, object]) -> str:
+    """A template with its values in place."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(str(template_dir())), undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
     )  # fmt: skip
+    return environment.get_template(template).render(values)
+
+
+def emit(program: Program, identity: Identity, golden: Golden) -> Files:
+    """Print a program. The same arguments give the same bytes."""
     common = {
         "name": identity.name, "NAME": identity.name.upper(), "arithmetic": ARITHMETIC,
         "header_file": f"{identity.stem}.h", "golden_file": f"{identity.stem}_golden.h",
         "states": state_text.state_count(program), "time": program.time, "every": program.every,
-        "skippable": program.skippable,
+        "skippable": program.skippable, "digest": identity.digest,
     }  # fmt: skip
 
     def render(template: str, file: str, what: str, **values: object) -> str:
         banner = _banner(program, identity, file, what)
-        return environment.get_template(template).render(**common, banner=banner, **values)
+        return fill(template, {**common, "banner": banner, **values})
 
     return Files(
         render("model.c.j2", f"{identity.stem}.c", "the model", **_source(program, identity)),
         render("model.h.j2", f"{identity.stem}.h", "its interface", **_header(program, identity.name)),
         render(
             "golden.h.j2", f"{identity.stem}_golden.h", "golden vectors for its self-test", **_golden(program, golden)
+        ),
+        render(
+            "selftest.c.j2",
+            f"{identity.stem}_selftest.c",
+            "its self-test",
+            flash=c_text.rename(runtime_c("lnn_flash.h").strip(), identity.name),
         ),
     )
 

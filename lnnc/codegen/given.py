@@ -54,7 +54,7 @@ def read_given(source: str | Path, digest: str, asked: Mapping[str, Any]) -> Giv
     if manifest is None:
         raise LnncError("not a file that lnnc generated: it carries no lnnc-manifest line", str(path), _AGAIN)
     _check_origin(manifest, digest, str(path))
-    header = path.with_suffix(".h")
+    header = _header_of(path)
     if not header.is_file():
         raise LnncError(f"its header '{header.name}' is not beside it", str(path), "keep the pair together")
     name, options, build, wide = _carried(manifest, str(path))
@@ -71,6 +71,13 @@ def read_given(source: str | Path, digest: str, asked: Mapping[str, Any]) -> Giv
         build,
         wide,
     )
+
+
+def _header_of(source: Path) -> Path:
+    """The header beside a source, or in the folder `include` of its layout."""
+    beside = source.with_suffix(".h")
+    apart = source.absolute().parent.parent / "include" / beside.name
+    return apart if not beside.is_file() and apart.is_file() else beside
 
 
 def _read(path: Path) -> str:

@@ -7,6 +7,17 @@ import re
 from lnnc.errors import LnncError
 from lnnc.ir.reserved import is_word
 
+# Headers that others include by these names: one of ours on their include path would hide them, on a file system
+# without case also <SPI.h>.
+_HEADERS = """
+assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic
+stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype unistd pthread memory
+arduino wprogram wire spi eeprom
+"""
+_CMAKE = """
+all all_build clean edit_cache help install package package_source preinstall rebuild_cache run_tests test zero_check
+c m dl rt pthread
+"""
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 
 
@@ -27,3 +38,18 @@ def check_name(name: str) -> str:
     if is_word(name):
         raise LnncError(f"'{name}' is a C or C++ keyword or a name that Arduino.h defines", "--name", hint)
     return name
+
+
+def check_layout_name(name: str, stem: str, layout: str) -> None:
+    """Refuse a prefix or file name that would hide a header, or that a build system keeps for itself.
+
+    Raises:
+        LnncError: with what to choose instead.
+    """
+    hint = "choose another, for example --name soh"
+    if stem.lower() in _HEADERS.split():
+        raise LnncError(f"its header '{stem}.h' would hide another of this name", "--name", hint)
+    if layout == "arduino" and stem.lower().startswith("arduino"):
+        raise LnncError("libraries whose names begin with 'arduino' are Arduino's own", "--name", hint)
+    if layout == "cmake" and name.lower() in _CMAKE.split():
+        raise LnncError(f"CMake has a target or library '{name}' already", "--name", hint)

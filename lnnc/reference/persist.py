@@ -120,14 +120,28 @@ def unpack(program: Program, model: bytes, buffer: bytes) -> tuple[int, Ints]:
     code = _envelope(program, model, buffer)
     if code != OK:
         return code, nothing
-    start, parts = HEAD.size, [nothing]
-    for b in members(program):
-        parts.append(np.frombuffer(buffer, f"<i{np.dtype(b.dtype).itemsize}", b.size, start).astype(np.int64))
-        start += b.bytes
-    numbers = np.concatenate(parts)
+    found = numbers_of(program, buffer[HEAD.size : -CRC_BYTES])
     low, high = limits(program)
-    legal = ((numbers >= low) & (numbers <= high)).all()
-    return (OK, numbers) if legal else (LOAD_RANGE, nothing)
+    legal = ((found >= low) & (found <= high)).all()
+    return (OK, found) if legal else (LOAD_RANGE, nothing)
+
+
+def numbers_of(program: Program, body: bytes) -> Ints:
+    """The numbers that a saved state holds between its head and its CRC."""
+    start, parts = 0, [np.zeros(0, np.int64)]
+    for b in members(program):
+        parts.append(np.frombuffer(body, f"<i{np.dtype(b.dtype).itemsize}", b.size, start).astype(np.int64))
+        start += b.bytes
+    return np.concatenate(parts)
+
+
+def body_of(program: Program, numbers: Ints) -> bytes:
+    """Numbers as a saved state holds them; what does not fit its member loses its upper bits."""
+    body, start = b"", 0
+    for b in members(program):
+        body += numbers[start : start + b.size].astype(f"<i{np.dtype(b.dtype).itemsize}").tobytes()
+        start += b.size
+    return body
 
 
 def _envelope(program: Program, model: bytes, buffer: bytes) -> int:

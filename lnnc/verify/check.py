@@ -133,11 +133,11 @@ def _locate(
             size = struct_bytes(program.of_kind("state"))[1]
             events = decode_output(machine.run(image, data, timeout=600), program.output_size, size)
         layer = _first_layer(program, group, row, step, events)
-    text = layer or _event_difference(program, want[index], got[row][index])
+    text = layer or event_difference(program, want[index], got[row][index])
     return f"{group.kinds[row]} vector {row}, step {step}: {text}"
 
 
-def _event_difference(program: Program, want: Event, got: Event) -> str:
+def event_difference(program: Program, want: Event, got: Event) -> str:
     """What differs between two events."""
     call = _CALLS[want.kind]
     if (want.kind, want.ret) != (got.kind, got.ret):

@@ -85,7 +85,7 @@ def compiler_command(name: str) -> list[str]:
     if name == "zig":
         require_tool("ziglang")
         return [sys.executable, "-m", "ziglang", "cc"]
-    if name in ("cc", "gcc", "clang", "g++", "arm-none-eabi-gcc", "avr-gcc"):
+    if name in ("cc", "gcc", "clang", "g++", "arm-none-eabi-gcc", "arm-none-eabi-g++", "avr-gcc"):
         return [str(require_tool(name))]
     return [name]
 

@@ -151,7 +151,7 @@ class _Play:
         self.ask([Garbage()] * self.batch)
         for row, buffer in enumerate(saved):
             damaged = _damaged(buffer, t + 31 * row)
-            damaged += [] if wrong is None else [persist.pack(self._narrow(wrong[row]), self.model)]
+            damaged += [] if wrong is None else [persist.pack(persist.body_of(self.program, wrong[row]), self.model)]
             self._load_into_garbage(row, damaged)
         self.ask(Load(buffer) for buffer in saved)
         self.answer("L", persist.load(self.reference, self.model, saved))
@@ -176,14 +176,6 @@ class _Play:
         wrong, at = numbers.copy(), t % len(low)
         wrong[:, at] = high[at] + 1 if t % 2 and high[at] < 2**31 - 1 else max(low[at] - 1, -(2**31))
         return wrong
-
-    def _narrow(self, numbers: Ints) -> bytes:
-        """Numbers as a saved state holds them; what does not fit its member loses its upper bits."""
-        text, start = b"", 0
-        for b in members(self.program):
-            text += numbers[start : start + b.size].astype(f"<i{np.dtype(b.dtype).itemsize}").tobytes()
-            start += b.size
-        return text
 
 
 def _damaged(buffer: bytes, salt: int) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,6 +59,18 @@ def make_groups(program: Program, calibration: Array | None, count: int, seed: i
     if program.time is None:
         return groups
     return [replace(g, times=wild_times(program.time, g.inputs.shape[:2], rng)) for g in groups]
+
+
+def fewer(groups: Sequence[Group], count: int) -> list[Group]:
+    """Of each group as many whole sequences as make up its share of `count` steps, for slow lines."""
+    return [_thinned(group, count * group.steps // sum(g.steps for g in groups)) for group in groups]
+
+
+def _thinned(group: Group, count: int) -> Group:
+    rows, steps = group.inputs.shape[:2]
+    pick = np.unique(np.linspace(0, rows - 1, min(rows, max(1, -(-count // steps)))).astype(int))
+    times = None if group.times is None else group.times[pick]
+    return replace(group, kinds=tuple(group.kinds[i] for i in pick), inputs=group.inputs[pick], times=times)
 
 
 def wild_times(time: ProgramTime, shape: tuple[int, ...], rng: np.random.Generator) -> Ints:

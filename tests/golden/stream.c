@@ -473,8 +473,8 @@ static void stream_trust_s16(const int16_t *network, const int16_t *rivals, cons
     for (j = 0; j < count[0]; j++, row += 11, basis += 4) {
         const int32_t b0 = STREAM_S16(basis), b1 = STREAM_S16(basis + 1), b2 = STREAM_S16(basis + 2);
         int32_t gap[4];
-        gap[1] = (level[0] - row[0]) * scale - row[1] * STREAM_S16(middle + j);
-        gap[0] = gap[1] - row[2] * b0 - row[3] * b1 - row[4] * b2 - row[5] * STREAM_S16(basis + 3);
+        gap[1] = ((int32_t)level[0] - row[0]) * scale - (int32_t)row[1] * STREAM_S16(middle + j);
+        gap[0] = gap[1] - row[2] * b0 - row[3] * b1 - row[4] * b2 - (int32_t)row[5] * STREAM_S16(basis + 3);
         gap[2] = gap[1] - row[6] * b0 - row[7] * b1;
         gap[3] = gap[1] - row[8] * b0 - row[9] * b1 - row[10] * b2;
         for (i = 0; i < 4; i++)
@@ -502,9 +502,9 @@ static void stream_trust_s16(const int16_t *network, const int16_t *rivals, cons
     for (i = 0; i < 4; i++)
         weights[i] = (int16_t)(error[i] * 16384 / sum);
     for (k = 0; k < 4; k++) {
-        sum = 8192 + weights[0] * network[k];
-        sum += k < 2 ? weights[2] * rivals[k] : 0;
-        sum += k < 3 ? weights[3] * rivals[2 + k] : 0;
+        sum = 8192 + (int32_t)weights[0] * network[k];
+        sum += k < 2 ? (int32_t)weights[2] * rivals[k] : 0;
+        sum += k < 3 ? (int32_t)weights[3] * rivals[2 + k] : 0;
         out[k] = (int16_t)(sum >> 14);
     }
     for (i = 109; i >= 11; i--)

@@ -1,0 +1,158 @@
+"""The line to a board: a serial port or any URL that pyserial opens. The only module that knows pyserial."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lnnc.errors import LnncError
+
+BAUD = 115_200
+_TOUCH = 1200  # opening a native-USB board's port at this rate restarts it into its bootloader
+
+# USB vendors of boards, and of the serial chips that stand on boards.
+VENDORS = {
+    0x2341: "Arduino", 0x2A03: "Arduino", 0x1B4F: "SparkFun", 0x239A: "Adafruit", 0x16C0: "Teensy",
+    0x2E8A: "Raspberry Pi", 0x2886: "Seeed", 0x0483: "STMicroelectronics", 0x1366: "SEGGER", 0x0D28: "Arm DAPLink",
+    0x303A: "Espressif", 0x1A86: "CH340", 0x0403: "FTDI", 0x10C4: "CP210x",
+}  # fmt: skip
+
+
+class Link(Protocol):
+    """Bytes to and from a board, with a clock."""
+
+    def write(self, data: bytes) -> None:
+        """Send all of it. Raises LnncError when the line is gone."""
+
+    def read(self, timeout: float) -> bytes:
+        """What has arrived, at least a byte unless `timeout` seconds pass. Raises LnncError when the line is gone."""
+
+    def now(self) -> float:
+        """Seconds on a clock that only goes forward."""
+
+    def close(self) -> None:
+        """Give the line back; more than once does no harm."""
+
+
+class SerialLink:
+    """A port opened by pyserial."""
+
+    def __init__(self, port: str, baud: int = BAUD) -> None:
+        self.port = port
+        self._serial = _open(port, baud)
+
+    def write(self, data: bytes) -> None:
+        import serial
+
+        try:
+            self._serial.write(data)
+            self._serial.flush()
+        except serial.SerialTimeoutException as fault:
+            hint = "press its reset button, and verify again"
+            raise LnncError("the board takes no more bytes", self.port, hint) from fault
+        except (OSError, serial.SerialException) as fault:
+            raise _gone(self.port) from fault
+
+    def read(self, timeout: float) -> bytes:
+        import serial
+
+        try:
+            self._serial.timeout = max(timeout, 0.0)
+            first = self._serial.read(1)
+            waiting = self._serial.in_waiting if first else 0
+            return bytes(first + self._serial.read(min(waiting, 4096)) if waiting else first)
+        except (OSError, serial.SerialException, TypeError) as fault:  # TypeError: pyserial, closed under its hands
+            raise _gone(self.port) from fault
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def close(self) -> None:
+        self._serial.close()
+
+
+def _gone(port: str) -> LnncError:
+    return LnncError("the line was closed in the middle", port, "plug the board in again, and verify again")
+
+
+def _open(port: str, baud: int) -> Any:
+    """The opened port.
+
+    Raises:
+        LnncError: pyserial is missing, no such port, it is in use, or the rate would restart boards.
+    """
+    if baud == _TOUCH:
+        raise LnncError("1200 baud puts boards with native USB into their bootloader", "--baud", f"--baud {BAUD}")
+    try:
+        import serial
+    except ImportError:
+        raise LnncError("pyserial is not installed", "--on device", 'pip install "lnnc[device]"') from None
+    try:
+        return serial.serial_for_url(port, baudrate=baud, timeout=0.1, write_timeout=5)
+    except (OSError, ValueError, serial.SerialException) as fault:
+        raise LnncError(f"cannot open it ({_reason(fault)})", port, _advice(port, fault)) from fault
+
+
+def _reason(fault: Exception) -> str:
+    """The system's words, without pyserial's wrapping."""
+    if isinstance(fault, OSError) and fault.strerror:
+        return fault.strerror.partition(": ")[0] if "Errno" in fault.strerror else fault.strerror
+    return str(fault)
+
+
+def _advice(port: str, fault: Exception) -> str:
+    """What to do about a port that does not open."""
+    text = str(fault).lower()
+    if "permission" in text or "denied" in text:
+        return "close what uses it; on Linux add yourself to the group 'dialout' and log in again"
+    if "busy" in text or "lock" in text:
+        return "close the serial monitor or whatever else has it open"
+    if "://" in port:
+        return "start the other side first, e.g. --port socket://127.0.0.1:4000"
+    return f"ports that are here: {known_ports()}"
+
+
+@dataclass(frozen=True)
+class Port:
+    """A serial port that the system shows, and whose board it may be ("" if nobody's that is known)."""
+
+    device: str
+    vendor: str
+    text: str
+
+
+def list_ports() -> list[Port]:
+    """The serial ports of this machine."""
+    try:
+        from serial.tools import list_ports as tools
+    except ImportError:
+        raise LnncError("pyserial is not installed", "--on device", 'pip install "lnnc[device]"') from None
+    found = sorted(tools.comports(), key=lambda port: str(port.device))
+    return [Port(str(p.device), VENDORS.get(p.vid or 0, ""), str(p.description or "")) for p in found]
+
+
+def known_ports() -> str:
+    """The ports in words."""
+    ports = list_ports()
+    return ", ".join(f"{port.device} ({port.vendor or port.text})" for port in ports) or "none"
+
+
+def choose_port(asked: str, ports: Sequence[Port] | None = None) -> str:
+    """The port to open: the one asked for, or under "auto" the only one that has a board's USB id.
+
+    Raises:
+        LnncError: there is none, or more than one.
+    """
+    if asked != "auto":
+        return asked
+    seen = list_ports() if ports is None else ports
+    boards = [port for port in seen if port.vendor]
+    if len(boards) == 1:
+        return boards[0].device
+    shown = ", ".join(f"{port.device} ({port.vendor or port.text})" for port in (boards or seen)) or "none"
+    if boards:
+        raise LnncError(f"{len(boards)} boards are plugged in: {shown}", "--port auto", f"--port {boards[0].device}")
+    hint = "plug the board in with a cable that carries data, or name its port: --port /dev/ttyACM0"
+    raise LnncError(f"no board found by its USB id; ports here: {shown}", "--port auto", hint)

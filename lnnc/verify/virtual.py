@@ -1,0 +1,214 @@
+"""Boards that are not there: an Arduino sketch built for one, and the emulator that runs it behind a serial port.
+
+Uno and Mega: the sketch is built by `arduino-builder` with Arduino's own AVR core and runs on simavr, whose UART is a
+pseudo-terminal. Cortex-M4: the same sketch, a small Arduino.h (`firmware/arduino_shim`) and the compiler flags of the
+Nano 33 BLE's core, on QEMU, whose UART is a TCP port of 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lnnc.errors import LnncError
+from lnnc.resources import firmware_text
+from lnnc.targets import TARGETS
+from lnnc.verify.machine import compile_image, compiler_command, run_process, shown
+from lnnc.verify.tools import require_tool, version_of
+
+HARDWARE = ("/usr/share/arduino/hardware", "/usr/share/arduino-builder")  # where Debian's packages put cores and tools
+_START = 10.0  # seconds that an emulator may take to start
+
+# How the Nano 33 BLE's core (mbed) compiles sketches and libraries.
+NANO_FLAGS = ("-Os", "-funsigned-char", "-ffunction-sections", "-fdata-sections", "-DARDUINO=10815")
+_NANO_CXX = ("-std=gnu++14", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics")
+_M4_SOURCES = ("mps2/board.c", "mps2/board.h", "harness/m4_startup.c", "harness/m4_io.h", "harness/harness.h",
+               "harness/mps2_an386.ld", "arduino_shim/Arduino.h", "arduino_shim/Arduino.cpp")  # fmt: skip
+_M4_LINK = ("-nostdlib", "-T", "mps2_an386.ld", "-Wl,--gc-sections", "-Wl,--entry=Reset_Handler", "-lc", "-lgcc")
+
+
+@dataclass(frozen=True)
+class Avr:
+    """A board of Arduino's AVR core.
+
+    Attributes:
+        fqbn: its name in that core.
+        chip: simavr's name of its processor.
+        hertz: its clock.
+    """
+
+    name: str
+    fqbn: str
+    chip: str
+    hertz: int = 16_000_000
+
+
+AVR = {
+    "uno": Avr("uno", "arduino:avr:uno", "atmega328p"),
+    "mega": Avr("mega", "arduino:avr:mega:cpu=atmega2560", "atmega2560"),
+    "leonardo": Avr("leonardo", "arduino:avr:leonardo", "atmega32u4"),  # its USB is not emulated: to be built only
+}
+BOARDS = ("uno", "mega", "cortex-m4")
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image for a board.
+
+    Attributes:
+        elf: the image.
+        sizes: flash and RAM in words, as the builder tells them.
+        messages: what the compilers said.
+    """
+
+    elf: Path
+    sizes: str
+    messages: str
+
+
+def build_sketch(
+    board: str, library: Mapping[str, str], sketch: str, workdir: Path, flags: Sequence[str] = ()
+) -> Built:
+    """Build an example of a library for a board.
+
+    Args:
+        board: a name of `AVR`, or "cortex-m4".
+        library: {path: text} of an Arduino library.
+        sketch: one of its examples.
+        workdir: a folder to work in.
+        flags: further options of the C compiler, not of the sketch's.
+
+    Raises:
+        LnncError: a tool is missing, or the code does not build or fit.
+    """
+    root = workdir / "libraries" / "model"
+    for path, text in library.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8", newline="\n")
+    file = root / "examples" / sketch / f"{sketch}.ino"
+    if board in AVR:
+        return build_avr(AVR[board], file, workdir, flags)
+    units = [root / path for path in library if path.startswith("src/") and path.endswith(".c")]
+    return build_m4(file.read_text(encoding="utf-8"), units, workdir / "m4", flags)
+
+
+def build_avr(board: Avr, sketch: Path, workdir: Path, flags: Sequence[str] = ()) -> Built:
+    """Build a sketch with Arduino's builder; libraries are looked for in `workdir`/libraries."""
+    builder = str(require_tool("arduino-builder"))
+    places = [word for folder in HARDWARE for word in ("-hardware", folder)]
+    tools = ["-tools", "/usr/bin", "-tools", HARDWARE[1]]
+    libraries = workdir / "libraries"
+    libraries.mkdir(exist_ok=True)
+    out = workdir / f"build-{board.name}"
+    out.mkdir(exist_ok=True)
+    # Debian's core asks for a macro that its avr-gcc defines under another name only.
+    options = ["-prefs", "compiler.cpp.extra_flags=-DDECIMAL_DIG=__DECIMAL_DIG__"]
+    options += ["-prefs", f"compiler.c.extra_flags={' '.join(flags)}"] if flags else []
+    command = [builder, "-compile", *places, *tools, "-libraries", str(libraries), "-fqbn", board.fqbn]
+    command += ["-warnings", "all", *options, "-build-path", str(out), str(sketch)]
+    where = f"building {sketch.name} for {board.name}"
+    done = run_process(command, where, 600)
+    text = done.stderr.decode("utf-8", "replace") + done.stdout.decode("utf-8", "replace")
+    if done.returncode != 0:
+        raise LnncError(f"it does not build\n{shown(text.encode())}", where)
+    return Built(out / f"{sketch.name}.elf", _avr_sizes(text), text)
+
+
+def _avr_sizes(text: str) -> str:
+    """What the builder says of flash and RAM."""
+    flash = re.search(r"Sketch uses (\d+) bytes", text)
+    ram = re.search(r"Global variables use (\d+) bytes", text)
+    return f"flash {flash[1]} bytes, RAM {ram[1]} bytes and the stack" if flash and ram else ""
+
+
+def build_m4(sketch: str, units: Sequence[Path], workdir: Path, flags: Sequence[str] = ()) -> Built:
+    """Build a sketch for the emulated Cortex-M4, with the flags of the Nano 33 BLE's core."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    for name in _M4_SOURCES:
+        (workdir / Path(name).name).write_text(firmware_text(name), encoding="utf-8")
+    (workdir / "sketch.cpp").write_text(f"#include <Arduino.h>\n{sketch}", encoding="utf-8")
+    shared = [*TARGETS["cortex-m4"].cflags, *NANO_FLAGS, "-Wall", "-Wextra", "-DM4_ALLOW_UNALIGNED", "-I."]
+    shared += [f"-I{folder}" for folder in sorted({str(unit.parent.resolve()) for unit in units})]
+    c = [*compiler_command("arm-none-eabi-gcc"), *shared, *flags, "-std=gnu11", "-c"]
+    cxx = [*compiler_command("arm-none-eabi-g++"), *shared, *_NANO_CXX, "-c"]
+    messages, objects = "", []
+    sources = [*(str(unit.resolve()) for unit in units), "board.c", "m4_startup.c", "sketch.cpp", "Arduino.cpp"]
+    for source in sources:
+        command = [*(cxx if source.endswith(".cpp") else c), source, "-o", f"{Path(source).stem}.o"]
+        done = run_process(command, "building the sketch for cortex-m4", 300, cwd=workdir)
+        messages += done.stderr.decode("utf-8", "replace")
+        if done.returncode != 0:
+            raise LnncError(f"it does not build\n{shown(done.stderr)}", "building the sketch for cortex-m4")
+        objects.append(f"{Path(source).stem}.o")
+    linker = [*compiler_command("arm-none-eabi-g++"), *TARGETS["cortex-m4"].cflags, *objects, *_M4_LINK]
+    return Built(compile_image(linker, workdir, "sketch.elf"), "", messages)
+
+
+def describe_board(board: str) -> str:
+    """What runs the image."""
+    if board in AVR:
+        return f"simavr, {AVR[board].chip} at {AVR[board].hertz // 1_000_000} MHz"
+    return f"QEMU {version_of('qemu-system-arm')} mps2-an386"
+
+
+@contextmanager
+def boot(board: str, image: Path, workdir: Path) -> Iterator[str]:
+    """Run an image; gives the port under which its serial line is reached, and ends it afterwards."""
+    starter = _boot_avr(AVR[board], image, workdir) if board in AVR else _boot_m4(image)
+    with starter as port:
+        yield port
+
+
+@contextmanager
+def _boot_avr(board: Avr, image: Path, workdir: Path) -> Iterator[str]:
+    program = avr_emulator(workdir)
+    command = [str(program), board.chip, str(board.hertz), str(image)]
+    with _running(command) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().decode().strip()
+        if not port:
+            raise LnncError(f"the emulator did not start\n{shown(process.communicate()[1])}", "simavr")
+        yield port
+
+
+def avr_emulator(workdir: Path) -> Path:
+    """`firmware/simavr/board.c`, compiled."""
+    require_tool("simavr")
+    (workdir / "board_simavr.c").write_text(firmware_text("simavr/board.c"), encoding="utf-8")
+    try:
+        return compile_image([*compiler_command("cc"), "-O2", "board_simavr.c", "-lsimavr", "-lelf"], workdir, "board")
+    except LnncError as fault:
+        if "simavr" not in str(fault) and "lelf" not in str(fault):
+            raise
+        hint = "apt install libsimavr-dev libelf-dev"
+        raise LnncError("simavr's library is not installed", "simavr", hint) from fault
+
+
+@contextmanager
+def _boot_m4(image: Path) -> Iterator[str]:
+    """QEMU gets a port that listens already: who connects at once waits, and nobody can take the number meanwhile."""
+    qemu = str(require_tool("qemu-system-arm"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        line = f"socket,id=line,server=on,wait=off,nodelay=on,fd={listener.fileno()}"
+        quiet = ["-display", "none", "-monitor", "none", "-chardev", line, "-serial", "chardev:line"]
+        command = [qemu, "-M", "mps2-an386", *quiet, "-kernel", str(image)]
+        with _running(command, keep=(listener.fileno(),)):
+            yield f"socket://127.0.0.1:{port}"
+
+
+@contextmanager
+def _running(command: Sequence[str], keep: Sequence[int] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a session of its own (Ctrl-C is ours to handle), ended when the block ends, however it ends."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, pass_fds=keep, start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
