@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from small import lnnc
 
 from lnnc.data.matr import NOMINAL
 from lnnc.data.synthetic import synthetic_cells
-from lnnc.pipeline import Compiled, compile_model, write_files
+from lnnc.pipeline import Compiled, compile_model
 from lnnc.resources import example_path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,13 +32,9 @@ def model() -> Compiled:
 
 
 def write_library(folder: Path) -> None:
-    """The model as a library of the Arduino IDE."""
-    (folder / "soh" / "src").mkdir(parents=True)
-    write_files(model().files, folder / "soh" / "src" / "soh.c")
-    keys = {"name": "soh", "version": "1.0.0", "author": "lnnc", "maintainer": "lnnc", "sentence": "A model.",
-            "paragraph": "", "category": "Data Processing", "url": "", "architectures": "*"}  # fmt: skip
-    text = "".join(f"{key}={value}\n" for key, value in keys.items())
-    (folder / "soh" / "library.properties").write_text(text, encoding="ascii")
+    """The model as a library of the Arduino IDE, as the documentation says."""
+    made = lnnc("compile", example_path("soh/student.pt"), "--name", "soh", "--layout", "arduino", "-o", folder / "soh")
+    assert made.code == 0, made.err
 
 
 @functools.cache

@@ -57,7 +57,9 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
 
 
 def check(model: Compiled, link: DirectLink, count: int = 128) -> Report:
-    return check_board(model_behind(model), Session(link, "here"), fewer(make_groups(model.program, None, count), count))
+    return check_board(
+        model_behind(model), Session(link, "here"), fewer(make_groups(model.program, None, count), count)
+    )
 
 
 # --- frames ---

@@ -62,7 +62,8 @@ def test_decimals(text: str, value: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".", "-1", "+1", "1e3", "1,5", "1.2.3", " 1", "1 ", "0x1", "nan", "4294.967296", "4294.9672955", "9" * 12]
+    "text",
+    ["", ".", "-1", "+1", "1e3", "1,5", "1.2.3", " 1", "1 ", "0x1", "nan", "4294.967296", "4294.9672955", "9" * 12],
 )
 def test_what_is_no_decimal_is_refused(text: str) -> None:
     assert decimal(text) is None
@@ -94,7 +95,10 @@ def test_a_life_is_what_the_reference_computes(device: Device, name: str) -> Non
         if cycle in forecasts:
             outputs, trust = forecasts[cycle]
             below = [t for t, q in enumerate(outputs, 1) if q / 2**14 < 0.8]
-            expected += [f"forecast {cycle} q14={','.join(map(str, outputs))}", f"trust {cycle} q14={','.join(map(str, trust))}"]
+            expected += [
+                f"forecast {cycle} q14={','.join(map(str, outputs))}",
+                f"trust {cycle} q14={','.join(map(str, trust))}",
+            ]
             expected += [f"remaining {cycle} {below[0] if below else '>100'}"]
         expected += [f"ok {cycle} q14={value} missing={-cycle % 10}"]
     assert fed(device, values, name=name) == expected
@@ -250,7 +254,16 @@ def test_noise_is_harmless(device: Device) -> None:
 
 
 def test_one_answer_ends_each_command(device: Device) -> None:
-    commands = ["status", "forecast", "check off", "nominal 1.1", *(f"cap {i} 1.05" for i in range(1, 25)), "cap 99 1.0", "forecast", "x"]
+    commands = [
+        "status",
+        "forecast",
+        "check off",
+        "nominal 1.1",
+        *(f"cap {i} 1.05" for i in range(1, 25)),
+        "cap 99 1.0",
+        "forecast",
+        "x",
+    ]
     for command in commands:
         said = device.ask(command)
         assert [line.split()[0] in ("ok", "error") for line in said] == [False] * (len(said) - 1) + [True]

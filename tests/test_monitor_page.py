@@ -202,7 +202,9 @@ def test_damaged_lines_are_noticed_and_said_again(open_page: Open, faults: dict[
     page = open_page(peer)
     connect(page)
     feed(page, values)
-    assert page.evaluate("monitor.model.history.map(p => [p.cycle, p.q14])") == [[i, raw(v)] for i, v in enumerate(values, 1)]
+    assert page.evaluate("monitor.model.history.map(p => [p.cycle, p.q14])") == [
+        [i, raw(v)] for i, v in enumerate(values, 1)
+    ]
     outputs = [outputs for _, outputs, _ in reference([raw(value) for value in values])][-1]
     assert page.evaluate("monitor.model.forecast.q14") == outputs
     assert (page.evaluate("monitor.model.corrupted") > 0) == ("says" in faults)
@@ -373,4 +375,6 @@ def test_the_page_is_one_file() -> None:
     assert "default-src 'none'" in page and "innerHTML" not in page
     links = [word for word in ("src=", "@import", "url(", "fetch(", "import ") if word in page]
     assert links == []
-    assert page.count("http") == page.count("http-equiv") + page.count("http://www.w3.org/2000/svg") + page.count("from https")
+    assert page.count("http") == page.count("http-equiv") + page.count("http://www.w3.org/2000/svg") + page.count(
+        "from https"
+    )
