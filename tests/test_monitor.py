@@ -1,4 +1,4 @@
-"""examples/monitor: the portable core. Numbers, lines, order of cycles, forecasts equal to the reference, Bluetooth values."""
+"""examples/monitor: the portable core. Numbers, lines, order of cycles, forecasts as the reference, Bluetooth values."""
 
 from __future__ import annotations
 
@@ -219,7 +219,8 @@ def test_one_wrong_character_is_always_noticed(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
-        ("hello", "error command"), ("cap", "error command"), ("cap 1", "error command"), ("cap 1 2 3", "error command"),
+        ("hello", "error command"), ("cap", "error command"), ("cap 1", "error command"),
+        ("cap 1 2 3", "error command"),
         ("cap 1 1.0 fill x", "error command"), ("a b c d e", "error command"), ("status x", "error command"),
         ("cap x 1.0", "error number"), ("cap 1 x", "error number"), ("cap -1 1.0", "error number"),
         ("cap 4294967296 1.0", "error number"), ("check maybe", "error command"), ("CAP 1 1.0", "error command"),

@@ -1,4 +1,4 @@
-"""examples/monitor: the journal. Power fails at every byte; the newest whole record is there, or the one being written."""
+"""examples/monitor: the journal. Power fails at every byte; the newest record is there, or the one being written."""
 
 from __future__ import annotations
 

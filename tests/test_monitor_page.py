@@ -124,7 +124,7 @@ def pixel(page: Any) -> float:
 
 
 def test_the_curves_are_the_integers_that_the_firmware_sent(open_page: Open, update_golden: bool) -> None:
-    """An invented cell, near its end. The board knows a part of it, the rest comes from a file. Makes docs/monitor.png."""
+    """An invented cell, near its end; the board knows a part, the rest comes from a file. Makes docs/monitor.png."""
     values, peer = capacities(2, 16)[:545], SerialPeer(Device())
     for cycle, value in enumerate(values[:460], 1):
         peer.device.ask(f"cap {cycle} {value}")
