@@ -1,4 +1,4 @@
-"""examples/monitor: the portable core. Numbers, lines, order of cycles, forecasts as the reference, Bluetooth values."""
+"""examples/monitor: the portable core. Numbers, lines, order of cycles, forecasts as the reference, Bluetooth."""
 
 from __future__ import annotations
 
@@ -13,11 +13,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from monitor_device import EEPROM, FLASH, HALVES, PAGES, RAM, Device, capacities, checked, raw, reference, unchecked
+from monitor_device import (
+    EEPROM,
+    ENOUGH,
+    FLASH,
+    HALVES,
+    PAGES,
+    RAM,
+    Device,
+    capacities,
+    checked,
+    raw,
+    reference,
+    unchecked,
+)
 
 pytestmark = pytest.mark.needs("gcc")
 GAP = 100  # cycles that a line may stand in for
-END = 13_108
+JOURNAL_BYTES = 428  # of a record
 
 
 @pytest.fixture
@@ -301,6 +314,33 @@ def test_after_power_on_it_goes_on_from_the_last_block(memory: tuple[int, int, i
             cycle = block + 1
             device.ask(f"cap {block} 1.0")  # a duplicate, whatever its value
     assert said == expected
+
+
+@pytest.mark.parametrize("memory", [PAGES, HALVES])
+def test_power_that_fails_while_it_saves_costs_ten_cycles_at_most(memory: tuple[int, int, int]) -> None:
+    """At every byte of a record: it goes on from this block or the one before, and forecasts as if nothing had been."""
+    values, device = capacities()[:50], Device(memory)
+    fed(device, values[:39])
+    before, cuts = device.flash.copy(), 0
+    expected = fed(Device(), values)[-4:]
+    for lasts in range(JOURNAL_BYTES):
+        device.flash[:] = before
+        device.power(ENOUGH)
+        device.start()
+        fed(device, values[30:39], 31)
+        device.power(lasts)
+        cuts += device.ask(f"cap 40 {values[39]}")[-1].endswith(" unsaved")
+        device.power(ENOUGH)
+        need = int(unchecked(device.start()[-1]).split()[1])
+        assert need in (31, 41), lasts
+        assert fed(device, values[need - 1 :], need)[-4:] == expected, lasts
+    assert cuts > 100
+
+
+def test_a_memory_too_small_for_a_record_is_left_alone() -> None:
+    device = Device((EEPROM, 2, 256))
+    assert fed(device, capacities()[:10])[-1].endswith(" unsaved")
+    assert (device.flash == 0xFF).all()
 
 
 def test_without_a_memory_it_asks_for_everything() -> None:

@@ -73,7 +73,7 @@ def test_the_sketch_fits_an_uno_and_runs_there(libraries: Path) -> None:
     assert [line for line in warnings if "/hardware/arduino/" not in line] == []
     flash, ram = map(int, re.findall(r"(\d+) bytes", built.sizes))
     assert flash <= 32_256 and 2048 - ram >= 600
-    assert f"{flash:,} bytes of flash and {ram:,} of RAM" in DOCS.read_text(encoding="utf-8")
+    assert f"{flash / 1000:.0f} KB of flash and {ram / 1000:.1f} KB of RAM" in DOCS.read_text(encoding="utf-8")
     commands, expected = conversation(HALVES, 25)
     with boot("uno", built.elf, libraries.parent) as port:
         assert talk(port, ["status", *commands])[1:] == expected

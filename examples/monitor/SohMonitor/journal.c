@@ -143,6 +143,8 @@ int journal_write(journal *j, uint8_t *record)
 {
     const uint16_t covered = (uint16_t)(j->bytes - JOURNAL_TAIL);
 
+    if (j->bytes > j->port->slot_bytes)
+        return -1;
     put_u32(record, mark_of(j));
     put_u32(record + 4, j->sequence + 1u);
     put_u32(record + covered, ~crc_of(0xFFFFFFFFu, record, covered));
