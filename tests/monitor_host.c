@@ -13,6 +13,7 @@
 static uint8_t memory[ROOM];
 static long power;
 static int dead, faults;
+static long stuck = -1; /* a byte that is worn out: it stays as it is */
 static char sent[ROOM];
 static uint32_t sent_bytes;
 static monitor device;
@@ -46,7 +47,8 @@ static int host_erase(uint8_t slot)
             at[i] |= 0x5A;
             return -1;
         }
-        at[i] = 0xFF;
+        if (at + i != memory + stuck)
+            at[i] = 0xFF;
     }
     return 0;
 }
@@ -61,10 +63,11 @@ static int host_program(uint32_t at, const uint8_t *from, uint16_t bytes)
         if (port.kind == STORAGE_FLASH && memory[at + i] != 0xFF)
             faults++;
         if (spend() != 0) {
-            if (!dead || i < bytes)
-                memory[at + i] = (uint8_t)(from[i] | (memory[at + i] & 0xA5));
+            memory[at + i] = (uint8_t)(from[i] | (memory[at + i] & 0xA5));
             return -1;
         }
+        if ((long)(at + i) == stuck)
+            continue;
         memory[at + i] = port.kind == STORAGE_FLASH ? (uint8_t)(memory[at + i] & from[i]) : from[i];
     }
     return 0;
@@ -81,6 +84,7 @@ static void host_put(char c, void *where)
 
 uint8_t *host_memory(void) { return memory; }
 void host_power(long bytes) { power = bytes; }
+void host_stuck(long at) { stuck = at; }
 int host_faults(void) { return faults; }
 monitor *host_device(void) { return &device; }
 

@@ -67,11 +67,14 @@ static uint32_t examine(const journal *j, uint32_t at)
     return sequence;
 }
 
-static int is_blank(const journal *j, uint32_t at)
+/* Whether a record can be written here: EEPROM is written over, flash must be blank. */
+static int is_free(const journal *j, uint32_t at)
 {
     uint8_t byte;
     uint16_t i;
 
+    if (j->port->kind == STORAGE_EEPROM)
+        return 1;
     for (i = 0; i < j->bytes; i++)
         if (j->port->read(at + i, &byte, 1) != 0 || byte != 0xFFu)
             return 0;
@@ -113,19 +116,27 @@ static int write_at(journal *j, const uint8_t *record, uint32_t at)
     return 0;
 }
 
-/* Behind the newest record, where a write that was cut off may have left something: those places are passed over. */
-static int append(journal *j, const uint8_t *record)
+/* At the first place from here to the end of the slot that takes it. What a write that was cut off has left is passed
+ * over, and so is what is worn out. */
+static int write_from(journal *j, const uint8_t *record, uint32_t at)
 {
-    const uint32_t end = slot_start(j, slot_of(j, j->at)) + j->port->slot_bytes;
-    uint32_t at;
+    const uint32_t end = slot_start(j, slot_of(j, at)) + j->port->slot_bytes;
 
-    for (at = j->at + j->bytes; at + j->bytes <= end; at += j->bytes)
-        if (is_blank(j, at) && write_at(j, record, at) == 0)
+    for (; at + j->bytes <= end; at += j->bytes)
+        if (is_free(j, at) && write_at(j, record, at) == 0)
             return 0;
     return -1;
 }
 
-/* Into the other slots in turn, some of which may be worn out; into any while there is no record. */
+/* Behind the newest record. The end of a slot that is full may be the start of the next one, which is not erased. */
+static int append(journal *j, const uint8_t *record)
+{
+    const uint32_t at = j->at + j->bytes;
+
+    return slot_of(j, at) == slot_of(j, j->at) ? write_from(j, record, at) : -1;
+}
+
+/* Into the other slots in turn; into any while there is no record. */
 static int move_on(journal *j, const uint8_t *record)
 {
     const uint8_t slots = j->port->slots, newest = slot_of(j, j->at);
@@ -133,7 +144,7 @@ static int move_on(journal *j, const uint8_t *record)
 
     for (; i < slots; i++) {
         slot = (uint8_t)((newest + i) % slots);
-        if (j->port->erase(slot) == 0 && write_at(j, record, slot_start(j, slot)) == 0)
+        if (j->port->erase(slot) == 0 && write_from(j, record, slot_start(j, slot)) == 0)
             return 0;
     }
     return -1;
