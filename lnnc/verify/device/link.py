@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,9 +98,7 @@ def _open(port: str, baud: int) -> Any:
 
 def _reason(fault: Exception) -> str:
     """The system's words, without pyserial's wrapping."""
-    if isinstance(fault, OSError) and fault.strerror:
-        return fault.strerror.partition(": ")[0] if "Errno" in fault.strerror else fault.strerror
-    return str(fault)
+    return os.strerror(fault.errno) if isinstance(fault, OSError) and fault.errno else str(fault)
 
 
 def _advice(port: str, fault: Exception) -> str:
