@@ -23,6 +23,7 @@ from lnnc.verify.machine import compile_image, compiler_command
 from lnnc.verify.virtual import AVR, BOARDS, NANO_FLAGS, boot, build_avr, build_m4, build_sketch
 
 MODELS = ("soh", "cfc", "ltc")
+ROOT = Path(__file__).resolve().parent.parent
 UNO_FLASH, UNO_RAM = 16 * 1024, 1229  # 16 KB and 1.2 KB
 pytestmark = pytest.mark.needs("arduino-builder", "simavr", "qemu-system-arm", "arm-none-eabi-g++", "serial")
 
@@ -213,3 +214,23 @@ def test_a_model_that_does_not_fit_is_told(models: Callable[[str], tuple[Path, l
     result = lnnc("simulate", "uno", kept)
     assert result.code == 2
     assert "it does not build" in result.err
+
+
+def test_the_path_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From pip to a proved board: as written, but with the builder and the board that are here."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Onto a board")[1].split("\n## ")[0]
+    lines = [line.partition("  #")[0].split() for line in section.split("```")[1].strip().splitlines()]
+    assert len(lines) <= 6
+    assert [" ".join(words[:2]) for words in lines] == [
+        "pip install", "lnnc compile", "arduino-cli core", "arduino-cli compile", "lnnc verify",
+    ]  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "student.pt").write_bytes(Path(example_path("soh/student.pt")).read_bytes())
+    assert lnnc(*lines[1][1:]).code == 0
+    flash = lines[3]
+    folder, sketch = tmp_path / flash[flash.index("--library") + 1], tmp_path / flash[-1]
+    texts = {str(p.relative_to(folder)): p.read_text(encoding="utf-8") for p in folder.rglob("*") if p.is_file()}
+    built = build_sketch("uno", texts, sketch.name, tmp_path / "work")
+    with boot("uno", built.elf, tmp_path / "work") as port:
+        result = lnnc(*lines[4][1:-1], port, "--vectors", 20)
+    assert result.last == "PASS: every byte equal on device", result
