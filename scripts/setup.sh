@@ -53,6 +53,7 @@ find_missing() {
     need arduino-builder have arduino-builder
     need arduino-core-avr test -d /usr/share/arduino/hardware/arduino/avr
     need cmake have cmake
+    need chromium have chromium
 }
 
 apt_install() {

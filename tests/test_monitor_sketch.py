@@ -1,0 +1,125 @@
+"""examples/monitor/SohMonitor as boards compile and run it: an emulated Uno and Cortex-M4; a Nano against stubs."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from monitor_device import HALVES, RAM, ROOT, SKETCH, STRICT, Device, capacities, checked, write_library
+
+from lnnc.verify.virtual import AVR, boot, build_avr, build_m4
+
+STUB = ROOT / "tests" / "nano_stub"
+SOURCES = sorted(SKETCH.glob("*.c"))
+DOCS = ROOT / "docs" / "monitor.md"
+CORTEX_M4 = ("-mcpu=cortex-m4", "-mthumb", "-Os", "-funsigned-char")
+COMPILERS = {
+    "gcc": (), "clang": (), "g++": ("-xc++", "-std=c++11"), "avr-gcc": ("-mmcu=atmega328p", "-Os"),
+    "arm-none-eabi-gcc": CORTEX_M4,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sketch") / "libraries"
+    folder.mkdir()
+    write_library(folder)
+    return folder
+
+
+@pytest.mark.parametrize("compiler", [pytest.param(name, marks=pytest.mark.needs(name)) for name in COMPILERS])
+def test_the_core_compiles_without_a_warning(compiler: str, libraries: Path) -> None:
+    options = COMPILERS[compiler] or ("-std=c99", "-pedantic")
+    for source in SOURCES:
+        command = [compiler, *options, *STRICT, "-I", str(libraries / "soh" / "src"), "-c", str(source)]
+        done = subprocess.run([*command, "-o", str(libraries / "out.o")], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[:3000]
+
+
+# --- the sketch on virtual boards ---
+
+
+def talk(port: str, commands: list[str]) -> list[list[str]]:
+    """What a board answers to each of these commands. Its greeting may be lost: we may not listen yet."""
+    serial = importlib.import_module("serial")
+    answers = []
+    with serial.serial_for_url(port, 115_200, timeout=5) as line:
+        for command in commands:
+            line.write(f"{command}\n".encode("ascii"))
+            answers.append([""])
+            while not answers[-1][-1].startswith(("ok ", "error ")):
+                data = line.readline()
+                assert data.endswith(b"\n"), (command, answers, data)
+                answers[-1].append(data.decode("ascii").strip())
+    return answers
+
+
+def conversation(memory: tuple[int, int, int], cycles: int) -> tuple[list[str], list[list[str]]]:
+    """Commands, and what the core on this machine answers."""
+    commands = [checked(f"cap {cycle} {value}") for cycle, value in enumerate(capacities()[:cycles], 1)]
+    commands += ["status", "cap 3 1.0", "forecast", "nonsense"]
+    device = Device(memory)
+    return commands, [["", *map(checked, device.ask(command))] for command in commands]
+
+
+@pytest.mark.needs("arduino-builder", "avr-gcc", "simavr", "serial")
+def test_the_sketch_fits_an_uno_and_runs_there(libraries: Path) -> None:
+    """No warning from our files, and what is left of the 2 KB is enough for the stack. Every line as here."""
+    built = build_avr(AVR["uno"], SKETCH / "SohMonitor.ino", libraries.parent)
+    warnings = [line for line in built.messages.splitlines() if "warning" in line]
+    assert [line for line in warnings if "/hardware/arduino/" not in line] == []
+    flash, ram = map(int, re.findall(r"(\d+) bytes", built.sizes))
+    assert flash <= 32_256 and 2048 - ram >= 600
+    assert f"{flash:,} bytes of flash and {ram:,} of RAM" in DOCS.read_text(encoding="utf-8")
+    commands, expected = conversation(HALVES, 25)
+    with boot("uno", built.elf, libraries.parent) as port:
+        assert talk(port, ["status", *commands])[1:] == expected
+
+
+@pytest.mark.needs("arm-none-eabi-g++", "qemu-system-arm", "serial")
+def test_the_sketch_runs_on_a_cortex_m4(libraries: Path, tmp_path: Path) -> None:
+    text = (SKETCH / "SohMonitor.ino").read_text(encoding="utf-8")
+    built = build_m4(text, [*SOURCES, libraries / "soh" / "src" / "soh.c"], tmp_path)
+    assert built.messages == ""
+    commands, expected = conversation((RAM, 0, 0), 120)
+    with boot("cortex-m4", built.elf, tmp_path) as port:
+        assert talk(port, ["status", *commands])[1:] == expected
+
+
+@pytest.mark.parametrize(
+    "compiler", [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("g++", "arm-none-eabi-g++")]
+)
+def test_the_nanos_branch_is_sound_cpp(compiler: str, libraries: Path) -> None:
+    """Against stubs of ArduinoBLE and FlashIAP: the real mbed core cannot be linked here."""
+    command = [compiler, "-fsyntax-only", "-std=gnu++14", "-Wall", "-Wextra", "-Werror", "-DARDUINO_ARDUINO_NANO33BLE"]
+    include = [ROOT / "firmware" / "arduino_shim", STUB, SKETCH, libraries / "soh" / "src"]
+    command += [word for folder in include for word in ("-I", str(folder))]
+    sketch = ["-include", "Arduino.h", "-xc++", str(SKETCH / "SohMonitor.ino")]
+    done = subprocess.run([*command, *sketch], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:3000]
+
+
+# --- docs/monitor.md ---
+
+
+def test_the_documentation_names_every_characteristic() -> None:
+    text, header = DOCS.read_text(encoding="utf-8"), (SKETCH / "gatt.h").read_text(encoding="utf-8")
+    template = re.search(r'GATT_UUID\(number\) "(\w+)" number "([\w-]+)"', header)
+    assert template
+    uuids = dict(re.findall(r'#define GATT_(\w+) GATT_UUID\("(\d+)"\)', header))
+    assert len(uuids) == 7
+    for name, number in uuids.items():
+        assert f"| {name.lower()} | `{template[1]}{number}{template[2]}` |" in text
+    page = (SKETCH.parent / "index.html").read_text(encoding="utf-8")
+    assert f"`{template[1]}000${{number}}{template[2]}`" in page
+
+
+def test_the_documentation_names_every_word_that_is_said() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    said = "".join((SKETCH / name).read_text(encoding="utf-8") for name in ("say.c", "lines.c"))
+    words = {word for found in re.findall(r'TEXT\("([^"]*)"\)', said) for word in re.findall(r"[a-z]{2,}", found)}
+    assert {"cap", "forecast", "checksum", "duplicate", "eeprom"} <= words
+    assert sorted(word for word in words if not re.search(rf"\b{word}\b", text)) == []
