@@ -65,12 +65,13 @@ def virtual_board(
             yield Board(port, describe_board(board), built)
 
 
-def simulate(
+@contextmanager
+def simulated(
     board: str, model: str | Path | Checkpoint, *, name: str = "lnn", options: Mapping[str, Any] | None = None,
     build: Mapping[str, Any] | None = None, vectors: int = 128, seed: int = 0, timeout: float = 5.0,
     progress: Progress | None = None,
-) -> tuple[Report, Board]:  # fmt: skip
-    """Prove a model on a virtual board, over its serial line.
+) -> Iterator[tuple[Report, Board]]:  # fmt: skip
+    """Prove a model on a virtual board, over its serial line; the board runs until the block ends.
 
     Args:
         board: "uno", "mega" or "cortex-m4".
@@ -88,4 +89,4 @@ def simulate(
             compiled.checkpoint, None, ["device"], name=name, options=asked, vectors=vectors, seed=seed, build=laid,
             line=line, progress=progress,
         )  # fmt: skip
-    return replace(report, target=board), running
+        yield replace(report, target=board), running

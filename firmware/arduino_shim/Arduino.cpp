@@ -36,6 +36,13 @@ size_t SerialPort::write(uint8_t byte)
     return 1u;
 }
 
+size_t SerialPort::write(const uint8_t *bytes, size_t count)
+{
+    for (size_t i = 0u; i < count; i++)
+        write(bytes[i]);
+    return count;
+}
+
 size_t SerialPort::print(const char *text)
 {
     size_t n = 0u;

@@ -31,6 +31,7 @@ public:
     int available();
     int read();
     size_t write(uint8_t byte);
+    size_t write(const uint8_t *bytes, size_t count);
     void flush() {}
     explicit operator bool() const { return true; }
 

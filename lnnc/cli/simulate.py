@@ -23,10 +23,11 @@ from lnnc.cli.terminal import progressing, say
     "--timeout", type=click.FloatRange(0.05, 600), default=5.0, show_default=True,
     help="Seconds that the board may take for an answer; then it is asked again, three times.",
 )  # fmt: skip
+@click.option("--keep", is_flag=True, help="Keep the board running at its port afterwards, until Ctrl-C.")
 @click.pass_context
 def simulate(
     ctx: click.Context, board: str, model: str, name: str | None, given: dict[str, Any], built: dict[str, Any],
-    vectors: int, seed: int, timeout: float,
+    vectors: int, seed: int, timeout: float, keep: bool,
 ) -> None:  # fmt: skip
     """Build an Arduino sketch with MODEL, boot it on a virtual board, prove it over its serial line.
 
@@ -38,12 +39,29 @@ def simulate(
     \b
     lnnc simulate uno student.pt
     """
-    from lnnc.simulation import simulate as run
+    from contextlib import ExitStack
 
-    with progressing(f"simulating {board}", "vectors") as progress:
-        report, running = run(
-            board, model, name=prefix_of(name), options=given, build=built, vectors=vectors, seed=seed,
-            timeout=timeout, progress=progress,
-        )  # fmt: skip
-    say(f"{board}: {running.machine}" + (f"; the sketch: {running.built.sizes}" if running.built.sizes else ""))
-    ctx.exit(report_verification([report]))
+    from lnnc.simulation import simulated
+
+    with ExitStack() as stack:
+        with progressing(f"simulating {board}", "vectors") as progress:
+            running = simulated(
+                board, model, name=prefix_of(name), options=given, build=built, vectors=vectors, seed=seed,
+                timeout=timeout, progress=progress,
+            )  # fmt: skip
+            report, place = stack.enter_context(running)
+        say(f"{board}: {place.machine}" + (f"; the sketch: {place.built.sizes}" if place.built.sizes else ""))
+        code = report_verification([report])
+        if keep:
+            _keep(place.port)
+    ctx.exit(code)
+
+
+def _keep(port: str) -> None:
+    """Wait for Ctrl-C, which is how it is meant to end."""
+    import contextlib
+    import threading
+
+    say(f"the board runs on at {port}; Ctrl-C ends it")
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()

@@ -87,9 +87,14 @@ def waiting(text: str) -> Any:
 def progressing(text: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on a terminal's stderr, a pulse until the first call of what is given: (done, of how many)."""
     from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
     from rich.progress import BarColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[shown]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(text, total=None, shown="")
         yield lambda done, total: bar.update(task, completed=done, total=total, shown=f"{done} of {total} {unit}")

@@ -64,7 +64,7 @@ TOOLS: tuple[Tool, ...] = (
     ),
     Tool("qemu-system-arm", "emulate a Cortex-M4 board", ("qemu-system-arm",), apt="qemu-system-arm"),
     Tool("avr-gcc", "check generated C on an 8-bit machine with a 16-bit int", ("avr-gcc",), apt="gcc-avr"),
-    Tool("simavr", "emulate an Uno and a Mega", ("simavr",), apt="simavr libsimavr-dev libelf-dev"),
+    Tool("simavr", "emulate an Uno and a Mega", ("simavr",), apt="simavr"),
     Tool("arduino-builder", "build sketches for Arduino's AVR boards", ("arduino-builder",), apt="arduino-builder"),
     Tool("chromium", "run the page of examples/monitor in tests", ("chromium",), apt="chromium"),
     Tool("cmake", "build what --layout cmake writes", ("cmake",), apt="cmake"),

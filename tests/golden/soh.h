@@ -26,6 +26,9 @@
 extern "C" {
 #endif
 
+#define SOH_ARITHMETIC "lnnc-arith-1"
+#define SOH_DIGEST "435ef8a2a8d35cfdcf52b4ef6c4ee19ee840e012d80e6e9e4a0681d77735f83c" /* SHA-256 of the model */
+
 #define SOH_INPUTS 100
 #define SOH_OUTPUTS 100
 #define SOH_STATES 0 /* numbers in the state */

@@ -474,7 +474,7 @@ static void stream_trust_s16(const int16_t *network, const int16_t *rivals, cons
         const int32_t b0 = STREAM_S16(basis), b1 = STREAM_S16(basis + 1), b2 = STREAM_S16(basis + 2);
         int32_t gap[4];
         gap[1] = ((int32_t)level[0] - row[0]) * scale - (int32_t)row[1] * STREAM_S16(middle + j);
-        gap[0] = gap[1] - row[2] * b0 - row[3] * b1 - row[4] * b2 - (int32_t)row[5] * STREAM_S16(basis + 3);
+        gap[0] = gap[1] - row[2] * b0 - row[3] * b1 - row[4] * b2 - row[5] * (int32_t)STREAM_S16(basis + 3);
         gap[2] = gap[1] - row[6] * b0 - row[7] * b1;
         gap[3] = gap[1] - row[8] * b0 - row[9] * b1 - row[10] * b2;
         for (i = 0; i < 4; i++)

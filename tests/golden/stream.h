@@ -26,6 +26,9 @@
 extern "C" {
 #endif
 
+#define STREAM_ARITHMETIC "lnnc-arith-1"
+#define STREAM_DIGEST "44479609302b2718e2ec4dfd6922e8dc26ddd12a126df0ce6feae12fb44b32a9" /* SHA-256 of the model */
+
 #define STREAM_INPUTS 1
 #define STREAM_OUTPUTS 100
 #define STREAM_STATES 180 /* numbers in the state */

@@ -9,9 +9,21 @@
 
 static lnn_device device;
 
+/* Native USB sends a packet for each write: an answer goes in pieces of 64 bytes. */
+static uint8_t pending[64];
+static uint8_t filled;
+
+static void send_pending()
+{
+    Serial.write(pending, filled);
+    filled = 0;
+}
+
 static void send_byte(uint8_t byte)
 {
-    Serial.write(byte);
+    pending[filled++] = byte;
+    if (filled == sizeof pending)
+        send_pending();
 }
 
 /* Cortex-M3, M4, M7 and M33 count their cycles; elsewhere there are microseconds. */
@@ -98,4 +110,6 @@ void loop()
 {
     while (Serial.available() > 0)
         lnn_device_take(&device, (uint8_t)Serial.read());
+    if (filled > 0)
+        send_pending();
 }

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lnnc.errors import LnncError
+
+try:
+    from termios import error as _TerminalError
+except ImportError:  # there are none on Windows
+    _TerminalError = OSError  # type: ignore[assignment, misc]
 
 BAUD = 115_200
 _TOUCH = 1200  # opening a native-USB board's port at this rate restarts it into its bootloader
@@ -52,18 +58,16 @@ class SerialLink:
         except serial.SerialTimeoutException as fault:
             hint = "press its reset button, and verify again"
             raise LnncError("the board takes no more bytes", self.port, hint) from fault
-        except (OSError, serial.SerialException) as fault:
+        except (OSError, _TerminalError) as fault:  # pyserial's own are OSErrors, what it lets through may not be
             raise _gone(self.port) from fault
 
     def read(self, timeout: float) -> bytes:
-        import serial
-
         try:
             self._serial.timeout = max(timeout, 0.0)
             first = self._serial.read(1)
             waiting = self._serial.in_waiting if first else 0
             return bytes(first + self._serial.read(min(waiting, 4096)) if waiting else first)
-        except (OSError, serial.SerialException, TypeError) as fault:  # TypeError: pyserial, closed under its hands
+        except (OSError, _TerminalError, TypeError) as fault:  # TypeError: pyserial, closed under its hands
             raise _gone(self.port) from fault
 
     def now(self) -> float:
@@ -97,9 +101,7 @@ def _open(port: str, baud: int) -> Any:
 
 def _reason(fault: Exception) -> str:
     """The system's words, without pyserial's wrapping."""
-    if isinstance(fault, OSError) and fault.strerror:
-        return fault.strerror.partition(": ")[0] if "Errno" in fault.strerror else fault.strerror
-    return str(fault)
+    return os.strerror(fault.errno) if isinstance(fault, OSError) and fault.errno else str(fault)
 
 
 def _advice(port: str, fault: Exception) -> str:
