@@ -32,12 +32,13 @@ from lnnc.targets import Build
 from lnnc.tune import choose_weight_bits
 from lnnc.verify.check import Report, check_model, model_of
 from lnnc.verify.device.check import Model, Progress
+from lnnc.verify.device.link import choose_port
 from lnnc.verify.device.run import Line, verify_board
 from lnnc.verify.emulate import find_m4
 from lnnc.verify.engines import as_streams, raw_times, run_float, run_machine, run_reference
 from lnnc.verify.host import find_host
 from lnnc.verify.machine import Machine
-from lnnc.verify.vectors import make_golden, make_groups
+from lnnc.verify.vectors import Group, make_golden, make_groups
 
 COARSE = 0.02  # of the scale of a port: a unit larger than this is said to be coarse
 SHOWN = ("ltc", "leaky", "pure", "blend", "linear", "state")  # ops that tell a network's kind
@@ -253,6 +254,7 @@ def verify_model(
             that does not compile or crashes; a board that cannot be reached or runs something else.
     """
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
+    places = find_places(on, route, line or Line())
     asked = asdict(options) if isinstance(options, Options) else dict(options or {})
     wanted = {"name": name, **asked, **(build or {})}
     given = None if source is None else read_given(source, checkpoint.digest(), wanted)
@@ -262,17 +264,30 @@ def verify_model(
     compiled = plan_model(checkpoint, prefix, chosen, given.stem if given else "", laid)
     compiled = replace(compiled, wide=given.wide) if given else compiled
     c_text, h_text = (given.source, given.header) if given else (compiled.files.source, compiled.files.header)
-    data = None if checkpoint.calibration is None else shaped(checkpoint, checkpoint.calibration)
-    groups = make_groups(compiled.program, data, vectors, seed)
+    groups = vectors_for(compiled, vectors, seed)
     reports = [compare_text(given, compiled.files)] if given and given.version == __version__ else []
-    for target in check_places(on):
-        if target == "device":
+    for target, machine in places.items():
+        if isinstance(machine, Line):
             board = Model(compiled.program, checkpoint.digest(), model_of(compiled.program, c_text))
-            reports.append(verify_board(board, groups, vectors, line or Line(), progress))
-            continue
-        machine = machines([target], route)[0]
-        reports.append(check_model(compiled.program, c_text, h_text, compiled.name, machine, groups, target))
+            reports.append(verify_board(board, groups, vectors, machine, progress))
+        else:
+            reports.append(check_model(compiled.program, c_text, h_text, compiled.name, machine, groups, target))
     return reports
+
+
+def vectors_for(compiled: Compiled, count: int, seed: int) -> list[Group]:
+    """About `count` vectors for a model, some from its calibration data."""
+    kept = compiled.checkpoint.calibration
+    data = None if kept is None else shaped(compiled.checkpoint, kept)
+    return make_groups(compiled.program, data, count, seed)
+
+
+def find_places(on: Sequence[str], route: str | None, line: Line) -> dict[str, Machine | Line]:
+    """What runs each of the places of `--on`, so that what is missing is said before anything runs."""
+    return {
+        place: replace(line, port=choose_port(line.port)) if place == "device" else machines([place], route)[0]
+        for place in check_places(on)
+    }
 
 
 def compare_text(given: Given, fresh: Files) -> Report:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lnnc.codegen.bundle import bundle
+from lnnc.codegen.names import check_layout_name
 from lnnc.errors import LnncError
 from lnnc.frontend.checkpoint import Checkpoint
-from lnnc.pipeline import Compiled, plan_model, verify_model
+from lnnc.pipeline import Compiled, plan_model, vectors_for
 from lnnc.quantize.context import Options
 from lnnc.targets import Build
-from lnnc.verify.check import Report
-from lnnc.verify.device.check import Progress
-from lnnc.verify.device.run import Line
+from lnnc.verify.check import Report, model_of
+from lnnc.verify.device.check import Model, Progress
+from lnnc.verify.device.run import Line, verify_board
 from lnnc.verify.virtual import AVR, BOARDS, Built, boot, build_sketch, describe_board
 
 
@@ -65,28 +66,30 @@ def virtual_board(
             yield Board(port, describe_board(board), built)
 
 
-@contextmanager
-def simulated(
-    board: str, model: str | Path | Checkpoint, *, name: str = "lnn", options: Mapping[str, Any] | None = None,
-    build: Mapping[str, Any] | None = None, vectors: int = 128, seed: int = 0, timeout: float = 5.0,
-    progress: Progress | None = None,
-) -> Iterator[tuple[Report, Board]]:  # fmt: skip
-    """Prove a model on a virtual board, over its serial line; the board runs until the block ends.
-
-    Args:
-        board: "uno", "mega" or "cortex-m4".
+def plan_board(
+    board: str, model: str | Path | Checkpoint, name: str, options: Options, build: Mapping[str, Any]
+) -> Compiled:
+    """A model compiled as the library of a sketch for a virtual board.
 
     Raises:
-        LnncError: another board, a bad model, one that does not fit, a missing tool, trouble on the line.
+        LnncError: another board, a bad model, a name that a library cannot have.
     """
     check_board_name(board)
-    laid = {"target": "avr" if board in AVR else "cortex-m4", **(build or {})}
-    compiled = plan_model(model, name, Options(**(options or {})), build=Build(**laid))
-    with virtual_board(board, compiled) as running:
-        line = Line(running.port, patience=timeout)
-        asked = asdict(compiled.options)
-        report, *_ = verify_model(
-            compiled.checkpoint, None, ["device"], name=name, options=asked, vectors=vectors, seed=seed, build=laid,
-            line=line, progress=progress,
-        )  # fmt: skip
-        yield replace(report, target=board), running
+    check_layout_name(name, name, "arduino")
+    return plan_model(model, name, options, build=Build(**{"target": "avr" if board in AVR else "cortex-m4", **build}))
+
+
+def prove(
+    board: str, running: Board, compiled: Compiled, vectors: int = 128, seed: int = 0, timeout: float = 5.0,
+    progress: Progress | None = None,
+) -> Report:  # fmt: skip
+    """Play about `vectors` steps to a virtual board that runs this model.
+
+    Raises:
+        LnncError: trouble on the line.
+    """
+    meaning = model_of(compiled.program, compiled.files.source)
+    model = Model(compiled.program, compiled.checkpoint.digest(), meaning)
+    line = Line(running.port, patience=timeout)
+    report = verify_board(model, vectors_for(compiled, vectors, seed), vectors, line, progress)
+    return replace(report, target=board)

@@ -65,6 +65,8 @@ def with_another_weight(source: str) -> str:
 class DirectLink:
     """A perfect line. `reads` counts how often something was waited for."""
 
+    quiet = 0.0
+
     def __init__(self, firmware: Firmware) -> None:
         self.firmware, self.time, self.reads = firmware, 0.0, 0
         self._here = bytearray()

@@ -124,6 +124,7 @@ def test_the_self_test_runs_where_it_is_built_in(board: Board, tmp_path: Path) -
     changed = replace(model.files, golden=change_last_number(model.files.golden, "golden_out"))
     report = check(model, DirectLink(Firmware(changed, tmp_path / "bad", ("-DLNN_SELFTEST",))))
     assert "the self-test on the board failed" in report.difference
+    assert "passed" not in report.machine
 
 
 def test_a_step_that_is_asked_for_again_is_not_run_again(board: Board) -> None:
@@ -260,6 +261,15 @@ class Babbling(DirectLink):
         return b"\xc0Guru Meditation\r\n"
 
 
+class Garbled(DirectLink):
+    """Whole frames whose payload is longer than a model of these sizes gives."""
+
+    def write(self, data: bytes) -> None:
+        for frame in Splitter().feed(self.firmware.take(data)):
+            more = b"" if frame.kind == Kind.HELLO | ANSWER else b"\0\0"
+            self._here += encode(replace(frame, payload=frame.payload + more))
+
+
 class Refusing(DirectLink):
     """Refuses with a code that this program does not know."""
 
@@ -272,6 +282,7 @@ class Refusing(DirectLink):
 
 @pytest.mark.parametrize(("kind", "said"), [
     (Mute, "no answer within 6 s: the board is silent"), (Babbling, "damaged pieces"), (Refusing, "reason 99"),
+    (Garbled, "its answer to get has another form"),
 ])  # fmt: skip
 def test_what_is_no_such_board_is_told_in_time(kind: type[DirectLink], said: str, board: Board) -> None:
     model, firmware = board("cfc")
@@ -289,9 +300,46 @@ def test_silence_in_the_middle_ends_after_the_tries(board: Board) -> None:
     session.reset()
     start = link.time
     link.write = lambda data: None  # type: ignore[method-assign]
-    with pytest.raises(LnncError, match=f"no answer to get, asked {TRIES} times"):
+    with pytest.raises(LnncError, match=f"the board stopped answering \\(no answer to get, asked {TRIES} times\\)"):
         session.get()
     assert link.time - start == pytest.approx(1.5 * TRIES)
+
+
+class Slow(DirectLink):
+    """Every answer takes longer than the pause between two hellos."""
+
+    def write(self, data: bytes) -> None:
+        self._late = [*getattr(self, "_late", []), (self.time + 0.7, self.firmware.take(data))]
+
+    def read(self, timeout: float) -> bytes:
+        due, answer = self._late[0] if self._late else (self.time + timeout + 1, b"")
+        if due > self.time + timeout:
+            self.time += timeout
+            return b""
+        self.time = max(self.time, due)
+        del self._late[0]
+        return answer
+
+
+class Bootloader(DirectLink):
+    """A Mega: what is said to it in its first second keeps it in its bootloader for ever."""
+
+    quiet = 2.0
+
+    def write(self, data: bytes) -> None:
+        self.spoilt = getattr(self, "spoilt", False) or self.time < 1.0
+        if not self.spoilt:
+            super().write(data)
+
+
+@pytest.mark.parametrize("kind", [Slow, Bootloader])
+def test_slow_lines_and_boards_that_restart_are_waited_for(kind: type[DirectLink], board: Board) -> None:
+    model, firmware = board("cfc")
+    assert check(model, kind(firmware), 20).passed
+    hasty = Bootloader(firmware)
+    hasty.quiet = 0.0
+    with pytest.raises(LnncError, match="the board is silent"):
+        check(model, hasty)
 
 
 def outcome(model: Compiled, link: FaultyLink, groups: list[Group]) -> Report | LnncError:
@@ -317,6 +365,7 @@ def test_a_thousand_schedules_of_faults(board: Board, tmp_path: Path) -> None:
         link = FaultyLink(firmware, random_faults(seed), seed)
         end = outcome(model, link, [short])
         assert link.reads < 50_000
+        assert link.time < 400  # seconds: every request of the script at its last try
         if isinstance(end, LnncError):
             told += 1
             assert end.where == "faulty"

@@ -104,7 +104,8 @@ def test_it_passes_however_the_bytes_come(answer: Answer, model: Path, firmware:
 
 @pytest.mark.parametrize(("answer", "said"), [
     (unplugged, "the line was closed in the middle"), (garbage, "damaged pieces among them"),
-    (silence, "the board is silent"), (another_sketch, "15 bytes came"), (stops_answering, "asked 4 times"),
+    (silence, "the board is silent"), (another_sketch, "15 bytes came"),
+    (stops_answering, "the board stopped answering"),
 ])  # fmt: skip
 def test_trouble_is_told_in_time(answer: Answer, said: str, model: Path, firmware: Firmware) -> None:
     start = time.monotonic()
@@ -149,6 +150,19 @@ def test_ports_that_do_not_open_are_told(words: tuple[object, ...], said: str, m
     assert result.code == 2
     assert said in result.err, result.err
     assert "fix: " in result.err
+
+
+def test_a_port_without_a_device_is_a_mistake(model: Path) -> None:
+    """Else the host's PASS would be taken for the board's."""
+    result = lnnc("verify", model, "--port", "/dev/ttyACM0")
+    assert result.code == 2
+    assert "--on host,device" in result.err
+
+
+def test_what_is_missing_is_told_before_anything_runs(model: Path) -> None:
+    result = lnnc("verify", model, "--on", "host,device", "--port", "socket://127.0.0.1:9")
+    assert result.code == 2
+    assert result.out == ""
 
 
 def test_a_board_is_one_of_several_places(model: Path, firmware: Firmware) -> None:

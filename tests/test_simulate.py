@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,9 +24,9 @@ from lnnc.frontend.storage import load_checkpoint, save_checkpoint
 from lnnc.pipeline import Compiled, Options, compile_model
 from lnnc.resources import example_path, firmware_text
 from lnnc.simulation import virtual_board
-from lnnc.targets import TARGETS, Build
-from lnnc.verify.machine import compile_image, compiler_command
-from lnnc.verify.virtual import AVR, BOARDS, NANO_FLAGS, boot, build_avr, build_m4, build_sketch
+from lnnc.targets import Build
+from lnnc.verify.device.link import SerialLink
+from lnnc.verify.virtual import AVR, BOARDS, boot, build_avr, build_m4, build_sketch, link_m4
 
 MODELS = ("soh", "cfc", "ltc")
 ROOT = Path(__file__).resolve().parent.parent
@@ -180,18 +186,16 @@ def test_the_firmware_runs_without_arduino(models: Callable[[str], tuple[Path, l
     """firmware/mps2/main.c: the port for bare metal, here with the self-test built in."""
     kept, options = checkpoint("ltc")
     made = compile_model(kept, "lnn", options).files
-    names = ("device/lnn_device.c", "device/lnn_device.h", "mps2/main.c", "mps2/board.c", "mps2/board.h",
-             "harness/m4_startup.c", "harness/m4_io.h", "harness/harness.h", "harness/mps2_an386.ld")  # fmt: skip
-    texts = {Path(name).name: firmware_text(name) for name in names}
+    texts = {
+        Path(name).name: firmware_text(name) for name in ("device/lnn_device.c", "device/lnn_device.h", "mps2/main.c")
+    }
     texts |= {"lnn.c": made.source, "lnn.h": made.header, "lnn_golden.h": made.golden}
     for name, text in texts.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    units = [name for name in texts if name.endswith(".c")]
-    flags = [*TARGETS["cortex-m4"].cflags, *NANO_FLAGS, "-std=gnu11", "-DM4_ALLOW_UNALIGNED", "-DLNN_SELFTEST"]
-    link = ["-nostdlib", "-T", "mps2_an386.ld", "-Wl,--gc-sections", "-Wl,--entry=Reset_Handler", "-lc", "-lgcc"]
-    image = compile_image([*compiler_command("arm-none-eabi-gcc"), *flags, *units, *link], tmp_path, "bare.elf")
+    built = link_m4(sorted(tmp_path.glob("*.c")), tmp_path / "work", ["-DLNN_SELFTEST"])
+    assert built.messages == ""
     file, wide = models("ltc")
-    with boot("cortex-m4", image, tmp_path) as port:
+    with boot("cortex-m4", built.elf, tmp_path) as port:
         result = lnnc("verify", file, *wide[2:], "--on", "device", "--port", port, "--vectors", 100)
     assert "MPS2 AN386, bare metal" in result.out
     assert "self-test passed" in result.out
@@ -201,11 +205,46 @@ def test_the_firmware_runs_without_arduino(models: Callable[[str], tuple[Path, l
 @pytest.mark.parametrize(("words", "said"), [
     (("nano", "student.pt"), "expected uno, mega, cortex-m4, found 'nano'"),
     (("uno", "missing.pt"), "no such file"),
+    (("uno", example_path("soh/student.pt"), "--name", "arduino"), "'arduino.h' would hide another"),
 ])  # fmt: skip
 def test_wrong_words_are_told(words: tuple[str, str], said: str) -> None:
     result = lnnc("simulate", *words)
     assert result.code == 2
     assert said in result.err
+
+
+def test_a_model_with_the_name_of_one_of_our_files(models: Callable[[str], tuple[Path, list[str]]]) -> None:
+    file, (_, _, *options) = models("ltc")
+    assert lnnc("simulate", "cortex-m4", file, *options, "--name", "board", "--vectors", 1).code == 0
+
+
+def open_late(board: str, image: Path, folder: Path) -> None:
+    with boot(board, image, folder) as port:
+        time.sleep(1)
+        SerialLink(port)
+
+
+def test_an_emulator_that_does_not_start_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LnncError, match="the emulator ended"):
+        open_late("cortex-m4", tmp_path / "none.elf", tmp_path)
+    (tmp_path / "no.elf").write_bytes(b"no image")
+    with pytest.raises(LnncError, match="the emulator ended"):
+        open_late("uno", tmp_path / "no.elf", tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_no_emulator_is_left_behind(number: signal.Signals, models: Callable[[str], tuple[Path, list[str]]]) -> None:
+    file, options = models("ltc")
+    command = [sys.executable, "-m", "lnnc", "simulate", "cortex-m4", str(file), *options, "--keep", "--vectors", "1"]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    with started:
+        assert started.stdout is not None
+        port = next(int(found[1]) for line in started.stdout if (found := re.search(r"runs on at \S+:(\d+)", line)))
+        socket.create_connection(("127.0.0.1", port)).close()
+        started.send_signal(number)
+        assert started.wait(timeout=30) == 0
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port))
 
 
 def test_a_model_that_does_not_fit_is_told(models: Callable[[str], tuple[Path, list[str]]]) -> None:

@@ -10,13 +10,13 @@ unsigned long micros()
 
 unsigned long millis()
 {
-    return micros() / 1000u;
+    return board_milliseconds();
 }
 
 void delay(unsigned long ms)
 {
-    const unsigned long start = micros();
-    while (micros() - start < 1000u * ms) {
+    const unsigned long start = millis();
+    while (millis() - start < ms) {
     }
 }
 

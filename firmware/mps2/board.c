@@ -1,4 +1,4 @@
-/* Registers: "Cortex-M System Design Kit Technical Reference Manual", Arm (APB UART, APB timer), at 25 MHz; "Armv7-M
+/* Registers: "Cortex-M System Design Kit Technical Reference Manual", Arm (APB UART), at 25 MHz; "Armv7-M
  * Architecture Reference Manual", B3.2 (VTOR), B3.3 (SysTick), B3.4 (NVIC).
  *
  * Bytes arrive by interrupt, as in a real core: asking the emulated UART over and over would keep the emulator from
@@ -8,19 +8,23 @@
 #include "m4_io.h"
 
 typedef struct { volatile uint32_t data, state, control, interrupts, divider; } uart;
-typedef struct { volatile uint32_t control, value, reload, interrupts; } timer;
+typedef struct { volatile uint32_t control, reload, value; } systick;
 #define UART0 ((uart *)0x40004000u)
-#define TIMER0 ((timer *)0x40000000u)
+#define SYSTICK ((systick *)0xE000E010u)
 #define SEND_FULL 1u
 #define SEND_AND_RECEIVE 3u
 #define RECEIVE_INTERRUPT 8u
 #define RECEIVED 2u
 #define CLOCK_MHZ 25u
+#define TICK (CLOCK_MHZ * 1000u) /* a millisecond */
+#define RUN_WITH_INTERRUPT 7u    /* on the processor's clock */
 
 #define VTOR (*(volatile uint32_t *)0xE000ED08u)
 #define NVIC_ENABLE (*(volatile uint32_t *)0xE000E100u)
-#define SYSTICK 15u
-#define UART0_RECEIVE 16u /* external interrupt 0 */
+#define NVIC_DISABLE (*(volatile uint32_t *)0xE000E180u)
+#define UART0_LINE 1u /* bit of external interrupt 0 */
+#define SYSTICK_VECTOR 15u
+#define UART0_VECTOR 16u
 
 #define ROOM 1024u /* bytes that may wait; a power of two */
 
@@ -30,22 +34,23 @@ typedef void (*handler)(void);
 static handler vectors[32] __attribute__((aligned(128)));
 static uint8_t waiting[ROOM];
 static volatile uint32_t arrived, taken; /* counts; their difference is what waits */
+static volatile uint32_t milliseconds;
 
+/* Where there is no room a byte stays in the UART, and what comes after it on the line. */
 static void receive(void)
 {
+    if (arrived - taken == ROOM) {
+        NVIC_DISABLE = UART0_LINE;
+        return;
+    }
     UART0->interrupts = RECEIVED;
     waiting[arrived % ROOM] = (uint8_t)UART0->data;
     arrived = arrived + 1u;
 }
 
-static void tick(void) {}
-
-static void start_ticks(void)
+static void tick(void)
 {
-    volatile uint32_t *const systick = (volatile uint32_t *)0xE000E010u;
-    systick[1] = CLOCK_MHZ * 1000u - 1u; /* a millisecond */
-    systick[2] = 0u;
-    systick[0] = 7u; /* run, interrupt, the processor's clock */
+    milliseconds = milliseconds + 1u;
 }
 
 static void start(void)
@@ -54,16 +59,15 @@ static void start(void)
     uint32_t i;
     for (i = 0u; i < 16u; i++)
         vectors[i] = old[i];
-    vectors[SYSTICK] = tick;
-    vectors[UART0_RECEIVE] = receive;
+    vectors[SYSTICK_VECTOR] = tick;
+    vectors[UART0_VECTOR] = receive;
     VTOR = (uint32_t)(uintptr_t)vectors;
     UART0->divider = 217u; /* 115,200 baud; QEMU asks for 16 at least and does not wait */
     UART0->control = SEND_AND_RECEIVE | RECEIVE_INTERRUPT;
-    NVIC_ENABLE = 1u;
-    TIMER0->reload = 0xFFFFFFFFu;
-    TIMER0->value = 0xFFFFFFFFu;
-    TIMER0->control = 1u;
-    start_ticks();
+    NVIC_ENABLE = UART0_LINE;
+    SYSTICK->reload = TICK - 1u;
+    SYSTICK->value = 0u;
+    SYSTICK->control = RUN_WITH_INTERRUPT;
 }
 
 int board_available(void)
@@ -77,6 +81,7 @@ uint8_t board_read(void)
 {
     const uint8_t byte = waiting[taken % ROOM];
     taken = taken + 1u;
+    NVIC_ENABLE = UART0_LINE;
     return byte;
 }
 
@@ -89,7 +94,17 @@ void board_write(uint8_t byte)
 
 uint32_t board_microseconds(void)
 {
-    return (0xFFFFFFFFu - TIMER0->value) / CLOCK_MHZ;
+    uint32_t ms, left;
+    do { /* again, where a tick came between */
+        ms = milliseconds;
+        left = SYSTICK->value;
+    } while (ms != milliseconds);
+    return ms * 1000u + (TICK - 1u - left) / CLOCK_MHZ;
+}
+
+uint32_t board_milliseconds(void)
+{
+    return milliseconds;
 }
 
 /* What m4_startup.c asks for: a program that never ends, and silence after a fault. */

@@ -13,7 +13,9 @@ int board_available(void);
 uint8_t board_read(void); /* to be asked for only then */
 void board_write(uint8_t byte); /* waits for room */
 
-uint32_t board_microseconds(void); /* wraps after 171 s */
+/* Since the start; both wrap around. */
+uint32_t board_microseconds(void);
+uint32_t board_milliseconds(void);
 
 #ifdef __cplusplus
 }

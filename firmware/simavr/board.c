@@ -24,8 +24,16 @@
 
 static int terminal;      /* our end */
 static int ready = 1;     /* the UART has room */
-static int idle;          /* looks since the last byte */
+static int idle;          /* looks since the last byte, at most as many as count */
+static unsigned looks;
 static avr_irq_t *to_uart;
+
+static int parent_gone(void)
+{
+    struct pollfd in = {STDIN_FILENO, POLLIN, 0};
+    char byte;
+    return poll(&in, 1, 0) > 0 && read(STDIN_FILENO, &byte, 1) <= 0;
+}
 
 static void from_uart(struct avr_irq_t *irq, uint32_t value, void *unused)
 {
@@ -33,8 +41,11 @@ static void from_uart(struct avr_irq_t *irq, uint32_t value, void *unused)
     (void)irq;
     (void)unused;
     idle = 0;
-    while (write(terminal, &byte, 1) != 1)
-        usleep(100); /* the other side reads slowly */
+    while (write(terminal, &byte, 1) != 1) { /* the other side reads slowly */
+        if (parent_gone())
+            exit(0);
+        usleep(100);
+    }
 }
 
 static void has_room(struct avr_irq_t *irq, uint32_t value, void *unused)
@@ -53,13 +64,6 @@ static void is_full(struct avr_irq_t *irq, uint32_t value, void *unused)
     ready = 0;
 }
 
-static int parent_gone(void)
-{
-    struct pollfd in = {STDIN_FILENO, POLLIN, 0};
-    char byte;
-    return poll(&in, 1, 0) > 0 && read(STDIN_FILENO, &byte, 1) <= 0;
-}
-
 /* Gives the UART what has arrived; a byte for each of its own, which XON and XOFF tell. */
 static avr_cycle_count_t look(avr_t *avr, avr_cycle_count_t when, void *unused)
 {
@@ -69,11 +73,12 @@ static avr_cycle_count_t look(avr_t *avr, avr_cycle_count_t when, void *unused)
         idle = 0;
         avr_raise_irq(to_uart, byte);
     }
-    if (++idle > IDLE_AFTER) {
+    if (idle < IDLE_AFTER)
+        idle++;
+    else
         usleep(POLL_US);
-        if (idle % 64 == 0 && parent_gone())
-            exit(0);
-    }
+    if (++looks % 64u == 0u && parent_gone())
+        exit(0);
     return when + avr_usec_to_cycles(avr, POLL_US);
 }
 

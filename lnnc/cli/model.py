@@ -159,6 +159,8 @@ def verify(
     from lnnc.pipeline import verify_model
 
     on = split_targets(targets)
+    if line is not None and "device" not in on:
+        raise LnncError("--port, --baud and --timeout are those of a device", "--on", f"--on {targets},device")
     with progressing("verifying", "vectors") as progress:
         reports = verify_model(
             model, source, on, name=name, options=given,

@@ -109,24 +109,28 @@ def opt_option(command: F) -> F:
 
 
 def line_options(command: F) -> F:
-    """How a board is reached; the command gets it as `line`."""
+    """How a board is reached; the command gets it as `line`, None where nothing was said of it."""
     options = (
         click.option(
-            "--port", default="auto", show_default=True,
-            help="Of a device: a serial port, a URL such as socket://127.0.0.1:4000, or auto: the only board here.",
+            "--port",
+            help="Of a device: a serial port, a URL such as socket://127.0.0.1:4000, or auto, the only board here "
+            "(default: auto).",
         ),
-        click.option("--baud", type=click.IntRange(300), default=115_200, show_default=True, help="Of a device."),
+        click.option("--baud", type=click.IntRange(300), help="Of a device (default: 115200)."),
         click.option(
-            "--timeout", type=click.FloatRange(0.05, 600), default=2.0, show_default=True,
-            help="Seconds that a device may take for an answer; then it is asked again, three times.",
+            "--timeout", "patience", type=click.FloatRange(0.05, 600), metavar="SECONDS",
+            help="That a device may take for an answer; then it is asked again, three times (default: 2).",
         ),
     )  # fmt: skip
 
     @wraps(command)
-    def call(*args: Any, port: str, baud: int, timeout: float, **rest: Any) -> Any:
+    def call(*args: Any, **rest: Any) -> Any:
+        said = {key: value for key in ("port", "baud", "patience") if (value := rest.pop(key)) is not None}
+        if not said:
+            return command(*args, line=None, **rest)
         from lnnc.verify.device.run import Line
 
-        return command(*args, line=Line(port, baud, timeout), **rest)
+        return command(*args, line=Line(**said), **rest)
 
     wrapped: Any = call
     for option in reversed(options):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from contextlib import ExitStack
 from typing import Any
 
 import click
 
 from lnnc.cli.model import report_verification
-from lnnc.cli.options import compile_options, prefix_of
-from lnnc.cli.terminal import progressing, say
+from lnnc.cli.options import compile_options, make_options, prefix_of
+from lnnc.cli.terminal import progressing, say, waiting
 
 
 @click.command()
@@ -39,29 +42,33 @@ def simulate(
     \b
     lnnc simulate uno student.pt
     """
-    from contextlib import ExitStack
+    from lnnc.simulation import plan_board, prove, virtual_board
 
-    from lnnc.simulation import simulated
-
+    end_by_signal()
+    compiled = plan_board(board, model, prefix_of(name), make_options(given), built)
     with ExitStack() as stack:
-        with progressing(f"simulating {board}", "vectors") as progress:
-            running = simulated(
-                board, model, name=prefix_of(name), options=given, build=built, vectors=vectors, seed=seed,
-                timeout=timeout, progress=progress,
-            )  # fmt: skip
-            report, place = stack.enter_context(running)
-        say(f"{board}: {place.machine}" + (f"; the sketch: {place.built.sizes}" if place.built.sizes else ""))
+        with waiting(f"building for {board}"):
+            running = stack.enter_context(virtual_board(board, compiled))
+        with progressing(f"verifying on {board}", "vectors") as progress:
+            report = prove(board, running, compiled, vectors, seed, timeout, progress)
+        say(f"{board}: {running.machine}" + (f"; the sketch: {running.built.sizes}" if running.built.sizes else ""))
         code = report_verification([report])
         if keep:
-            _keep(place.port)
+            _keep(running.port)
     ctx.exit(code)
+
+
+def end_by_signal() -> None:
+    """Let a closed terminal or a kill unwind as Ctrl-C does: an emulator must not be left behind."""
+    import signal
+
+    for name in ("SIGTERM", "SIGHUP"):  # there is no SIGHUP on Windows
+        if hasattr(signal, name) and threading.current_thread() is threading.main_thread():
+            signal.signal(getattr(signal, name), signal.default_int_handler)
 
 
 def _keep(port: str) -> None:
     """Wait for Ctrl-C, which is how it is meant to end."""
-    import contextlib
-    import threading
-
     say(f"the board runs on at {port}; Ctrl-C ends it")
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()

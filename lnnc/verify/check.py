@@ -30,7 +30,8 @@ class Report:
     """Result of one verification.
 
     Attributes:
-        target: "host", "m4", or "text" for the comparison of a given file with what its model generates.
+        target: "host", "m4", "device", a virtual board, or "text" for the comparison of a given file with what its
+            model generates.
         machine: what ran it.
         vectors: steps run.
         compared: bytes compared.

@@ -7,6 +7,7 @@ Nano 33 BLE's core, on QEMU, whose UART is a TCP port of 127.0.0.1.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -22,14 +23,13 @@ from lnnc.verify.machine import compile_image, compiler_command, run_process, sh
 from lnnc.verify.tools import require_tool, version_of
 
 HARDWARE = ("/usr/share/arduino/hardware", "/usr/share/arduino-builder")  # where Debian's packages put cores and tools
-_START = 10.0  # seconds that an emulator may take to start
-
 # How the Nano 33 BLE's core (mbed) compiles sketches and libraries.
-NANO_FLAGS = ("-Os", "-funsigned-char", "-ffunction-sections", "-fdata-sections", "-DARDUINO=10815")
+_NANO = ("-Os", "-funsigned-char", "-ffunction-sections", "-fdata-sections", "-DARDUINO=10815", "-Wall", "-Wextra")
 _NANO_CXX = ("-std=gnu++14", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics")
-_M4_SOURCES = ("mps2/board.c", "mps2/board.h", "harness/m4_startup.c", "harness/m4_io.h", "harness/harness.h",
-               "harness/mps2_an386.ld", "arduino_shim/Arduino.h", "arduino_shim/Arduino.cpp")  # fmt: skip
-_M4_LINK = ("-nostdlib", "-T", "mps2_an386.ld", "-Wl,--gc-sections", "-Wl,--entry=Reset_Handler", "-lc", "-lgcc")
+_BARE = ("mps2/board.c", "mps2/board.h", "harness/m4_startup.c", "harness/m4_io.h", "harness/harness.h",
+         "harness/mps2_an386.ld")  # fmt: skip
+_SHIM = ("arduino_shim/Arduino.h", "arduino_shim/Arduino.cpp")
+_M4_LINK = ("-nostdlib", "-Wl,--gc-sections", "-Wl,--entry=Reset_Handler", "-lc", "-lgcc")
 
 
 @dataclass(frozen=True)
@@ -129,24 +129,45 @@ def _avr_sizes(text: str) -> str:
 def build_m4(sketch: str, units: Sequence[Path], workdir: Path, flags: Sequence[str] = ()) -> Built:
     """Build a sketch for the emulated Cortex-M4, with the flags of the Nano 33 BLE's core."""
     workdir.mkdir(parents=True, exist_ok=True)
-    for name in _M4_SOURCES:
-        (workdir / Path(name).name).write_text(firmware_text(name), encoding="utf-8")
-    (workdir / "sketch.cpp").write_text(f"#include <Arduino.h>\n{sketch}", encoding="utf-8")
-    shared = [*TARGETS["cortex-m4"].cflags, *NANO_FLAGS, "-Wall", "-Wextra", "-DM4_ALLOW_UNALIGNED", "-I."]
-    shared += [f"-I{folder}" for folder in sorted({str(unit.parent.resolve()) for unit in units})]
-    c = [*compiler_command("arm-none-eabi-gcc"), *shared, *flags, "-std=gnu11", "-c"]
-    cxx = [*compiler_command("arm-none-eabi-g++"), *shared, *_NANO_CXX, "-c"]
+    file = workdir / "sketch.cpp"
+    file.write_text(f"#include <Arduino.h>\n{sketch}", encoding="utf-8")
+    return link_m4([file, *units], workdir, flags, _SHIM)
+
+
+def link_m4(units: Sequence[Path], workdir: Path, flags: Sequence[str] = (), more: Sequence[str] = ()) -> Built:
+    """Compile and link a program for the emulated board.
+
+    Args:
+        units: its .c and .cpp files; one of them has main(). Their folders come first on the include path.
+        flags: further options of the C compiler.
+        more: files of the firmware besides those of the bare board.
+    """
+    board = workdir / "board"
+    board.mkdir(parents=True, exist_ok=True)
+    for name in (*_BARE, *more):
+        (board / Path(name).name).write_text(firmware_text(name), encoding="utf-8")
+    folders = dict.fromkeys(str(unit.parent.resolve()) for unit in units)
+    shared = [*TARGETS["cortex-m4"].cflags, *_NANO, "-DM4_ALLOW_UNALIGNED"]
+    shared += [f"-I{folder}" for folder in (*folders, str(board.resolve()))]
     messages, objects = "", []
-    sources = [*(str(unit.resolve()) for unit in units), "board.c", "m4_startup.c", "sketch.cpp", "Arduino.cpp"]
-    for source in sources:
-        command = [*(cxx if source.endswith(".cpp") else c), source, "-o", f"{Path(source).stem}.o"]
-        done = run_process(command, "building the sketch for cortex-m4", 300, cwd=workdir)
-        messages += done.stderr.decode("utf-8", "replace")
-        if done.returncode != 0:
-            raise LnncError(f"it does not build\n{shown(done.stderr)}", "building the sketch for cortex-m4")
-        objects.append(f"{Path(source).stem}.o")
-    linker = [*compiler_command("arm-none-eabi-g++"), *TARGETS["cortex-m4"].cflags, *objects, *_M4_LINK]
-    return Built(compile_image(linker, workdir, "sketch.elf"), "", messages)
+    sources = [unit.resolve() for unit in (*units, *sorted(board.glob("*.c*")))]
+    for number, source in enumerate(sources):
+        compiler = ["arm-none-eabi-g++", *_NANO_CXX] if source.suffix == ".cpp" else ["arm-none-eabi-gcc", "-std=gnu11"]
+        options = [*shared, *([] if source.suffix == ".cpp" else flags), *compiler[1:]]
+        objects.append(f"{number}.o")  # a model may have the name of one of our files
+        messages += _compile([*compiler_command(compiler[0]), *options, "-c", str(source), "-o", objects[-1]], workdir)
+    script = ["-T", str((board / "mps2_an386.ld").resolve())]
+    linker = [*compiler_command("arm-none-eabi-g++"), *TARGETS["cortex-m4"].cflags, *objects, *script, *_M4_LINK]
+    return Built(compile_image(linker, workdir, "image.elf"), "", messages)
+
+
+def _compile(command: Sequence[str], workdir: Path) -> str:
+    """What a compiler says of a file that it takes."""
+    where = "building for cortex-m4"
+    done = run_process(command, where, 300, cwd=workdir)
+    if done.returncode != 0:
+        raise LnncError(f"it does not build\n{shown(done.stderr)}", where)
+    return done.stderr.decode("utf-8", "replace")
 
 
 def describe_board(board: str) -> str:
@@ -172,7 +193,8 @@ def _boot_avr(board: Avr, image: Path, workdir: Path) -> Iterator[str]:
         assert process.stdout is not None
         port = process.stdout.readline().decode().strip()
         if not port:
-            raise LnncError(f"the emulator did not start\n{shown(process.communicate()[1])}", "simavr")
+            process.wait(timeout=10)
+            raise LnncError("it did not start", "simavr")
         yield port
 
 
@@ -183,7 +205,7 @@ def avr_emulator(workdir: Path) -> Path:
     try:
         return compile_image([*compiler_command("cc"), "-O2", "board_simavr.c", "-lsimavr", "-lelf"], workdir, "board")
     except LnncError as fault:
-        if "simavr" not in str(fault) and "lelf" not in str(fault):
+        if not re.search(r"simavr/\w+\.h: No such|-lsimavr|-lelf", str(fault)):
             raise
         hint = "apt install libsimavr-dev libelf-dev"
         raise LnncError("simavr's library is not installed", "simavr", hint) from fault
@@ -192,6 +214,8 @@ def avr_emulator(workdir: Path) -> Path:
 @contextmanager
 def _boot_m4(image: Path) -> Iterator[str]:
     """QEMU gets a port that listens already: who connects at once waits, and nobody can take the number meanwhile."""
+    if os.name == "nt":
+        raise LnncError("a Cortex-M4 is simulated on Linux and macOS only", "simulate", "use WSL")
     qemu = str(require_tool("qemu-system-arm"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -199,6 +223,7 @@ def _boot_m4(image: Path) -> Iterator[str]:
         quiet = ["-display", "none", "-monitor", "none", "-chardev", line, "-serial", "chardev:line"]
         command = [qemu, "-M", "mps2-an386", *quiet, "-kernel", str(image)]
         with _running(command, keep=(listener.fileno(),)):
+            listener.close()  # now it is QEMU's alone: where that does not start, nobody answers
             yield f"socket://127.0.0.1:{port}"
 
 
@@ -209,6 +234,10 @@ def _running(command: Sequence[str], keep: Sequence[int] = ()) -> Iterator[subpr
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, pass_fds=keep, start_new_session=True)
     try:
         yield process
+    except LnncError as fault:
+        if process.poll() is None or process.stderr is None:
+            raise
+        raise LnncError(f"the emulator ended\n{shown(process.stderr.read())}", Path(command[0]).name) from fault
     finally:
         process.kill()
         process.communicate()

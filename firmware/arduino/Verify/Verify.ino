@@ -26,16 +26,17 @@ static void send_byte(uint8_t byte)
         send_pending();
 }
 
-/* Cortex-M3, M4, M7 and M33 count their cycles; elsewhere there are microseconds. */
-#if defined(__ARM_ARCH_7M__) || defined(__ARM_ARCH_7EM__) || defined(__ARM_ARCH_8M_MAIN__)
+#if defined(F_CPU)
+#define CLOCK_HZ F_CPU
+#elif defined(ARDUINO_ARDUINO_NANO33BLE)
+#define CLOCK_HZ 64000000u
+#endif
+
+/* Cortex-M3, M4, M7 and M33 count their cycles; elsewhere, and where the clock is not known, there are microseconds. */
+#if defined(CLOCK_HZ) && (defined(__ARM_ARCH_7M__) || defined(__ARM_ARCH_7EM__) || defined(__ARM_ARCH_8M_MAIN__))
 #define DEBUG_CONTROL (*(volatile uint32_t *)0xE000EDFCu) /* DEMCR: bit 24 lets the counter work */
 #define CYCLE_CONTROL (*(volatile uint32_t *)0xE0001000u) /* DWT_CTRL: bit 0 lets it run */
 #define CYCLE_COUNT (*(volatile uint32_t *)0xE0001004u)   /* DWT_CYCCNT */
-#ifdef F_CPU
-static const uint32_t CLOCK_HZ = F_CPU;
-#else
-static const uint32_t CLOCK_HZ = 64000000u; /* the nRF52840's */
-#endif
 
 static uint32_t cycles()
 {
@@ -52,7 +53,8 @@ static bool counts_cycles()
     return CYCLE_COUNT != before; /* an emulator has no counter */
 }
 #else
-static const uint32_t CLOCK_HZ = 0;
+#undef CLOCK_HZ
+#define CLOCK_HZ 0u
 
 static uint32_t cycles()
 {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ except ImportError:  # there are none on Windows
     _TerminalError = OSError  # type: ignore[assignment, misc]
 
 BAUD = 115_200
+QUIET = 2.0  # seconds; boards that restart when their port is opened listen for an upload first, and to nothing else
+_SLICE = 0.05  # seconds of one wait: some ports set themselves up anew when it changes
 _TOUCH = 1200  # opening a native-USB board's port at this rate restarts it into its bootloader
 
 # USB vendors of boards, and of the serial chips that stand on boards.
@@ -27,7 +30,13 @@ VENDORS = {
 
 
 class Link(Protocol):
-    """Bytes to and from a board, with a clock."""
+    """Bytes to and from a board, with a clock.
+
+    Attributes:
+        quiet: seconds for which nothing may be sent after it was opened.
+    """
+
+    quiet: float
 
     def write(self, data: bytes) -> None:
         """Send all of it. Raises LnncError when the line is gone."""
@@ -47,14 +56,14 @@ class SerialLink:
 
     def __init__(self, port: str, baud: int = BAUD) -> None:
         self.port = port
+        self.quiet = 0.0 if _is_virtual(port) else QUIET
         self._serial = _open(port, baud)
 
     def write(self, data: bytes) -> None:
         import serial
 
         try:
-            self._serial.write(data)
-            self._serial.flush()
+            self._serial.write(data)  # and no flush, which may wait for ever
         except serial.SerialTimeoutException as fault:
             hint = "press its reset button, and verify again"
             raise LnncError("the board takes no more bytes", self.port, hint) from fault
@@ -62,10 +71,12 @@ class SerialLink:
             raise _gone(self.port) from fault
 
     def read(self, timeout: float) -> bytes:
+        end = self.now() + timeout
         try:
-            self._serial.timeout = max(timeout, 0.0)
-            first = self._serial.read(1)
-            waiting = self._serial.in_waiting if first else 0
+            while not (first := self._serial.read(1)):
+                if self.now() >= end:
+                    return b""
+            waiting = self._serial.in_waiting
             return bytes(first + self._serial.read(min(waiting, 4096)) if waiting else first)
         except (OSError, _TerminalError, TypeError) as fault:  # TypeError: pyserial, closed under its hands
             raise _gone(self.port) from fault
@@ -74,7 +85,14 @@ class SerialLink:
         return time.monotonic()
 
     def close(self) -> None:
+        with contextlib.suppress(Exception):  # a dead line may refuse; what it still holds would be waited for
+            self._serial.reset_output_buffer()
         self._serial.close()
+
+
+def _is_virtual(port: str) -> bool:
+    """Whether no board restarts when the port is opened: a URL, a pseudo-terminal."""
+    return "://" in port or port.startswith("/dev/pts/")
 
 
 def _gone(port: str) -> LnncError:
@@ -93,9 +111,12 @@ def _open(port: str, baud: int) -> Any:
         import serial
     except ImportError:
         raise LnncError("pyserial is not installed", "--on device", 'pip install "lnnc[device]"') from None
+    more: dict[str, Any] = {} if port.startswith("rfc2217:") else {"write_timeout": 5}
+    if "://" not in port:
+        more["exclusive"] = True  # else a serial monitor that is open takes half of the bytes
     try:
-        return serial.serial_for_url(port, baudrate=baud, timeout=0.1, write_timeout=5)
-    except (OSError, ValueError, serial.SerialException) as fault:
+        return serial.serial_for_url(port, baudrate=baud, timeout=_SLICE, **more)
+    except (OSError, ValueError, NotImplementedError) as fault:
         raise LnncError(f"cannot open it ({_reason(fault)})", port, _advice(port, fault)) from fault
 
 

@@ -15,10 +15,12 @@ from lnnc.verify.device.frames import ANSWER, LONGEST, REFUSAL, Frame, Kind, Spl
 from lnnc.verify.device.link import Link
 
 VERSION = 1
-HELLO_EVERY = 0.25  # a board that restarts when its port is opened hears none of the first
+HELLO_EVERY = 0.25  # a board that is still starting hears none of the first
+GOLDEN_PATIENCE, BENCHMARK_PATIENCE = 10.0, 5.0  # both run longer than a step
 TRIES = 4
 _HELLO = struct.Struct("<IBBHHII")
 _HAS_DT, _HAS_GOLDEN = 1, 2
+_CABLE = "check its cable and power, press its reset button, and verify again"
 _UPLOAD = "upload the sketch Verify of the library that `lnnc compile MODEL --layout arduino` makes"
 
 _REFUSALS = {
@@ -68,8 +70,6 @@ class Stepped:
 class Timing:
     """Ticks of the steps of a benchmark."""
 
-    steps: int
-    least: int
     worst: int
     total: int
 
@@ -87,6 +87,7 @@ class Session:
         self.number = secrets.randbelow(256)
         self._splitter = Splitter()
         self._heard = 0  # bytes
+        self._said: Hello | None = None
 
     def hello(self, wait: float = 6.0) -> Hello:
         """Ask until the board answers: one that has just been opened may still be starting.
@@ -94,29 +95,42 @@ class Session:
         Raises:
             LnncError: silence, noise, or an answer that is no hello of this protocol's version.
         """
+        self._said = None
+        self._listen(self.link.quiet)
         token = secrets.token_bytes(4)
+        self._next()  # one number for all: a slow answer is as good as a quick one
         end = self.link.now() + wait
-        while (now := self.link.now()) < end:
-            self._next()
+        while self.link.now() < end:
             self._send(Kind.HELLO, token)
-            found = self._answer(Kind.HELLO, min(now + HELLO_EVERY, end))
+            found = self._answer(Kind.HELLO, min(self.link.now() + HELLO_EVERY, end))
             if found is not None and found[:4] == token:
-                return self._parse_hello(found)
+                self._said = self._parse_hello(found)
+                return self._said
         raise self._silence(f"no answer within {wait:g} s")
+
+    def _listen(self, seconds: float) -> None:
+        """Send nothing for a while; what comes is no answer."""
+        end = self.link.now() + seconds
+        while (left := end - self.link.now()) > 0:
+            self._heard += len(self.link.read(left))
 
     def reset(self) -> None:
         self._ask(Kind.RESET)
 
     def step(self, values: ArrayLike, dt: int = 0) -> Stepped:
         payload = self._ask(Kind.STEP, _inputs(values, dt))
-        if len(payload) < 8 or len(payload) % 2:
+        ret, ticks = struct.unpack_from("<iI", payload) if len(payload) >= 8 else (0, 0)
+        outputs = self._said.outputs if self._said and ret == 0 else 0
+        if len(payload) != 8 + 2 * outputs:
             raise self._broken("step")
-        ret, ticks = struct.unpack_from("<iI", payload)
         return Stepped(ret, np.frombuffer(payload, "<i2", offset=8).astype(np.int64), ticks)
 
     def get(self) -> bytes:
         """The saved state."""
-        return self._ask(Kind.GET)
+        saved = self._ask(Kind.GET)
+        if self._said and len(saved) != self._said.save_bytes:
+            raise self._broken("get")
+        return saved
 
     def set(self, saved: bytes) -> int:
         """Load a saved state; the C's return code."""
@@ -128,14 +142,14 @@ class Session:
 
     def benchmark(self, values: ArrayLike, dt: int, steps: int) -> Timing:
         """Steps one after the other without the line between them. Changes the state."""
-        payload = self._ask(Kind.BENCHMARK, _inputs(values, dt) + struct.pack("<H", steps), patience=60.0)
+        payload = self._ask(Kind.BENCHMARK, _inputs(values, dt) + struct.pack("<H", steps), patience=BENCHMARK_PATIENCE)
         if len(payload) != 12:
             raise self._broken("benchmark")
-        least, worst, total = struct.unpack("<III", payload)
-        return Timing(steps, least, worst, total)
+        _, worst, total = struct.unpack("<III", payload)
+        return Timing(worst, total)
 
     def _number(self, kind: Kind, payload: bytes = b"") -> int:
-        found = self._ask(kind, payload, patience=30.0 if kind is Kind.GOLDEN else None)
+        found = self._ask(kind, payload, patience=GOLDEN_PATIENCE if kind is Kind.GOLDEN else None)
         if len(found) != 4:
             raise self._broken(kind.name.lower())
         return int(struct.unpack("<i", found)[0])
@@ -185,7 +199,9 @@ class Session:
         if len(payload) < _HELLO.size or len(texts) != 4:
             raise self._broken("hello")
         _, _, flags, inputs, outputs, save_bytes, hz = _HELLO.unpack_from(payload)
-        arithmetic, digest, board = (text.decode("ascii", "replace") for text in texts[:3])
+        arithmetic, digest, board = (
+            "".join(filter(str.isprintable, text.decode("ascii", "replace"))) for text in texts[:3]
+        )
         return Hello(
             arithmetic, digest, board, inputs, outputs, save_bytes, bool(flags & _HAS_DT), bool(flags & _HAS_GOLDEN), hz
         )
@@ -193,16 +209,20 @@ class Session:
     def _refused(self, code: int) -> LnncError:
         known = code in Why.__members__.values()
         said = _REFUSALS[Why(code)] if known else f"the board refuses, for a reason {code} that is not known here"
-        return LnncError(said, self.where, "check cable and power, then verify again")
+        return LnncError(said, self.where, _CABLE)
 
     def _broken(self, what: str) -> LnncError:
         return LnncError(f"its answer to {what} has another form than this protocol's", self.where, _UPLOAD)
 
     def _silence(self, what: str) -> LnncError:
-        """Nothing at all, or noise only: two different faults."""
+        """A board that had answered, nothing at all, or noise only: different faults."""
+        damaged = self._splitter.damaged
+        if self._said is not None:
+            noise = f"; {damaged} damaged pieces came" if damaged else ""
+            return LnncError(f"the board stopped answering ({what}{noise})", self.where, _CABLE)
         if self._heard == 0:
             return LnncError(f"{what}: the board is silent", self.where, f"{_UPLOAD}; and check that this is its port")
-        heard = f"{self._heard} bytes came, {self._splitter.damaged} damaged pieces among them"
+        heard = f"{self._heard} bytes came, {damaged} damaged pieces among them"
         return LnncError(f"{what} ({heard})", self.where, f"check cable and baud rate; {_UPLOAD}")
 
 
