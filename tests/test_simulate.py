@@ -138,6 +138,7 @@ def ram_of(sizes: str) -> int:
 def test_without_progmem_the_ram_figure_rises(tmp_path: Path) -> None:
     texts = library("soh")
     good = build_sketch("uno", texts, "Verify", tmp_path / "good")
+    assert our_warnings(good.messages) == [], "the library form, too"
     change("src/soh.c", lambda text: text.replace("#define SOH_FLASH PROGMEM", "#define SOH_FLASH"))(texts)
     bad = build_sketch("mega", texts, "Verify", tmp_path / "bad")  # an Uno's 2 KB would not hold them
     tables = sum(constant.bytes for constant in compiled("soh").program.constants)
