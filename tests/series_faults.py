@@ -115,7 +115,7 @@ SERIES_FAULTS = (
     ),
     Fault(
         "slope of the anchor forgotten",
-        exactly("- row[1] * LNN_S16(middle + j)"),
+        exactly("- (int32_t)row[1] * LNN_S16(middle + j)"),
         "",
         ("trust_s16",),
         STREAM,

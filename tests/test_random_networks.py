@@ -25,7 +25,7 @@ from lnnc.reference.quantio import to_raw, to_real
 from lnnc.verify.vectors import make_groups
 
 PER_BATCH = 20
-BATCHES, SLOW_BATCHES = 8, 50
+BATCHES, SLOW_BATCHES = 4, 50  # each optimisation once; all of them in the slow command
 REFUSED_MAX = 0.25  # of the networks drawn: beyond that the compiler refuses what it should take
 VECTORS = 24  # steps for each model, corners of the ports included
 OPTIMISATIONS = ("-O2", "-Os", "-O0", "-O3")
