@@ -30,7 +30,7 @@ _PUBLIC = {
     "load_checkpoint": "lnnc.frontend.storage",
     "save_checkpoint": "lnnc.frontend.storage",
     "run_model": "lnnc.pipeline",
-    "verify_model": "lnnc.pipeline",
+    "verify_model": "lnnc.verification",
 }
 
 __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604  (the table above holds only str keys)

@@ -24,11 +24,12 @@ from lnnc.frontend.storage import save_checkpoint
 from lnnc.ir.evaluate import evaluate
 from lnnc.ir.graph import Array, Linear
 from lnnc.passes import run_passes
-from lnnc.pipeline import check_generated_targets, compile_model, verify_model, write_files
+from lnnc.pipeline import check_generated_targets, compile_model, write_files
 from lnnc.quantize.context import Options
 from lnnc.quantize.lower import check_cells
 from lnnc.targets import Build
 from lnnc.tune import choose_weight_bits
+from lnnc.verification import verify_model
 from lnnc.verify.check import Report
 
 TOLERANCE = 1e-4  # difference to the torch module, as a part of its largest output where that is above 1

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from lnnc._version import __version__
 from lnnc.codegen.emit import Files, Identity, avr_refusal, emit, read_manifest
-from lnnc.codegen.given import Given, first_other_line, read_given
 from lnnc.codegen.names import check_name
 from lnnc.errors import LnncError
 from lnnc.files import check_target, write_together
@@ -24,21 +21,15 @@ from lnnc.frontend.storage import load_checkpoint
 from lnnc.ir.graph import Array, Graph, Linear, Timed
 from lnnc.ir.program import Program
 from lnnc.passes import run_passes
-from lnnc.quantize.calibrate import Stats, calibrate, ranges_of_checkpoint, shaped
+from lnnc.quantize.calibrate import Stats, calibrate, ranges_of_checkpoint
 from lnnc.quantize.context import Options
 from lnnc.quantize.layout import lay_out
 from lnnc.quantize.lower import Lowered, check_cells, lower
 from lnnc.targets import Build
 from lnnc.tune import choose_weight_bits
-from lnnc.verify.check import Report, check_model, model_of
-from lnnc.verify.device.check import Model, Progress
-from lnnc.verify.device.link import choose_port
-from lnnc.verify.device.run import Line, verify_board
-from lnnc.verify.emulate import find_m4
 from lnnc.verify.engines import as_streams, raw_times, run_float, run_machine, run_reference
-from lnnc.verify.host import find_host
-from lnnc.verify.machine import Machine
-from lnnc.verify.vectors import Group, make_golden, make_groups
+from lnnc.verify.places import find_machine
+from lnnc.verify.vectors import make_golden
 
 COARSE = 0.02  # of the scale of a port: a unit larger than this is said to be coarse
 SHOWN = ("ltc", "leaky", "pure", "blend", "linear", "state")  # ops that tell a network's kind
@@ -211,106 +202,6 @@ def _write_text(text: str, file: Path) -> None:
     file.write_text(text, encoding="ascii", newline="\n")
 
 
-def machines(on: Sequence[str], route: str | None = None) -> list[Machine]:
-    """The machines named by `--on`: "host", "m4".
-
-    Raises:
-        LnncError: unknown name, or a tool that is missing with how to get it.
-    """
-    return [find_host() if name == "host" else find_m4(route) for name in check_places(on, ("host", "m4"))]
-
-
-def check_places(on: Sequence[str], known: Sequence[str] = ("host", "m4", "device")) -> Sequence[str]:
-    """What `--on` was given.
-
-    Raises:
-        LnncError: nothing, or a word that is not known.
-    """
-    unknown = [name for name in on if name not in known]
-    if unknown or not on:
-        takes = f"--on takes {', '.join(known[:-1])} and {known[-1]}"
-        raise LnncError(f"{takes}, found {', '.join(unknown) or 'nothing'}", "--on", "--on host,m4")
-    return on
-
-
-def verify_model(
-    model: str | Path | Checkpoint, source: str | Path | None = None, on: Sequence[str] = ("host",), *,
-    name: str | None = None, options: Options | Mapping[str, Any] | None = None, vectors: int = 128, seed: int = 0,
-    route: str | None = None, build: Mapping[str, Any] | None = None, line: Line | None = None,
-    progress: Progress | None = None,
-) -> list[Report]:  # fmt: skip
-    """Prove generated C equal to the reference, byte for byte, on every machine of `on`: "host", "m4", "device".
-
-    Args:
-        source: a generated .c file with its header beside it; None generates one. It carries its name and options.
-        options: all of them, or only those that are asked for.
-        build: fields of `Build`, those that are asked for.
-        vectors: about how many steps to run on each machine.
-        line: where a "device" is: what runs there must have been compiled from this model with these options.
-        progress: called after every vector on a device.
-
-    Raises:
-        LnncError: a bad model, another model's file, options that a file was not generated with, a missing tool, code
-            that does not compile or crashes; a board that cannot be reached or runs something else.
-    """
-    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
-    places = find_places(on, route, line or Line())
-    asked = asdict(options) if isinstance(options, Options) else dict(options or {})
-    wanted = {"name": name, **asked, **(build or {})}
-    given = None if source is None else read_given(source, checkpoint.digest(), wanted)
-    chosen = given.options if given else Options(**asked)
-    prefix = given.name if given else "lnn" if name is None else name
-    laid = given.build if given else Build(**(build or {}))
-    compiled = plan_model(checkpoint, prefix, chosen, given.stem if given else "", laid)
-    compiled = replace(compiled, wide=given.wide) if given else compiled
-    c_text, h_text = (given.source, given.header) if given else (compiled.files.source, compiled.files.header)
-    groups = vectors_for(compiled, vectors, seed)
-    reports = [compare_text(given, compiled.files)] if given and given.version == __version__ else []
-    for target, machine in places.items():
-        if isinstance(machine, Line):
-            board = Model(compiled.program, checkpoint.digest(), model_of(compiled.program, c_text))
-            reports.append(verify_board(board, groups, vectors, machine, progress))
-        else:
-            reports.append(check_model(compiled.program, c_text, h_text, compiled.name, machine, groups, target))
-    return reports
-
-
-def vectors_for(compiled: Compiled, count: int, seed: int) -> list[Group]:
-    """About `count` vectors for a model, some from its calibration data."""
-    kept = compiled.checkpoint.calibration
-    data = None if kept is None else shaped(compiled.checkpoint, kept)
-    return make_groups(compiled.program, data, count, seed)
-
-
-def find_places(on: Sequence[str], route: str | None, line: Line) -> dict[str, Machine | Line]:
-    """What runs each of the places of `--on`, so that what is missing is said before anything runs."""
-    return {
-        place: replace(line, port=choose_port(line.port)) if place == "device" else machines([place], route)[0]
-        for place in check_places(on)
-    }
-
-
-def compare_text(given: Given, fresh: Files) -> Report:
-    """Whether a given pair is, comments and layout aside, what its model generates.
-
-    Vectors cannot show every edit: a bias that is off by one may round away in all of them.
-    """
-    texts = (
-        (".c", given.source, fresh.source),
-        (".h", given.header, fresh.header),
-        ("_golden.h", given.golden, fresh.golden),
-    )
-    compared, found = 0, ""
-    for suffix, have, want in texts:
-        if have is None:
-            continue
-        compared += len(have)
-        line = first_other_line(have, want)
-        if line and not found:
-            found = f"{given.stem}{suffix} line {line} is not what lnnc {__version__} generates from this model"
-    return Report("text", "the generated files", 0, compared, found)
-
-
 def run_model(
     model: str | Path | Checkpoint, data: Array, engine: str, name: str = "lnn", options: Options | None = None,
     where: str = "data", route: str | None = None, times: Array | None = None, build: Build | None = None,
@@ -338,7 +229,7 @@ def run_model(
         result = run_reference(program, streams, spans)
     else:
         files = compiled.files.source, compiled.files.header
-        result = run_machine(program, files, name, machines([engine], route)[0], streams, spans)
+        result = run_machine(program, files, name, find_machine(engine, route), streams, spans)
     if window:
         rows = result[:, 0]
         return rows.reshape(*data.shape[:2], -1) if len(rows) != len(data) and data.ndim == 3 else rows

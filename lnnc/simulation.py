@@ -13,9 +13,10 @@ from lnnc.codegen.bundle import bundle
 from lnnc.codegen.names import check_layout_name
 from lnnc.errors import LnncError
 from lnnc.frontend.checkpoint import Checkpoint
-from lnnc.pipeline import Compiled, plan_model, vectors_for
+from lnnc.pipeline import Compiled, plan_model
 from lnnc.quantize.context import Options
 from lnnc.targets import Build
+from lnnc.verification import vectors_for
 from lnnc.verify.check import Report, model_of
 from lnnc.verify.device.check import Model, Progress
 from lnnc.verify.device.run import Line, verify_board

@@ -13,9 +13,10 @@ from lnnc.errors import LnncError
 from lnnc.frontend.checkpoint import Checkpoint, PortSpec
 from lnnc.frontend.network import Network, network_checkpoint
 from lnnc.ir.graph import Act, Concat, Leaky, Linear, Ltc, Mul, Op, Scale, State, Timed
-from lnnc.pipeline import compile_model, run_model, verify_model
+from lnnc.pipeline import compile_model, run_model
 from lnnc.quantize.calibrate import irregular
 from lnnc.quantize.context import Options
+from lnnc.verification import verify_model
 from tests.recurrent import ltc_cell, signals
 
 UNITS, INPUTS = 4, 2

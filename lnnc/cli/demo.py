@@ -39,9 +39,10 @@ def demo(ctx: click.Context, folder: str, targets: str | None) -> None:
     from lnnc.codegen.emit import avr_refusal
     from lnnc.frontend.storage import load_checkpoint
     from lnnc.inspection import inspection
-    from lnnc.pipeline import check_generated_targets, compile_model, verify_model, write_files
+    from lnnc.pipeline import check_generated_targets, compile_model, write_files
     from lnnc.report.render import layers_text
     from lnnc.resources import example_path
+    from lnnc.verification import verify_model
 
     model = example_path("soh/student.pt")
     checkpoint = load_checkpoint(model)

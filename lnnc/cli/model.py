@@ -156,7 +156,7 @@ def verify(
     lnnc verify student.pt soh.c --on host,m4
     lnnc verify student.pt --on device --port /dev/ttyACM0
     """
-    from lnnc.pipeline import verify_model
+    from lnnc.verification import verify_model
 
     on = split_targets(targets)
     if line is not None and "device" not in on:

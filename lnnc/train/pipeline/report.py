@@ -14,7 +14,7 @@ from lnnc.errors import LnncError
 from lnnc.files import write_atomically
 from lnnc.frontend.storage import save_checkpoint
 from lnnc.ir.graph import Array
-from lnnc.pipeline import compile_model, verify_model, write_files
+from lnnc.pipeline import compile_model, write_files
 from lnnc.profiling import Budgets, check_budgets
 from lnnc.train.pareto.candidates import read_candidates
 from lnnc.train.pareto.front import Candidate
@@ -24,6 +24,7 @@ from lnnc.train.pipeline.families import CANDIDATES, MODELS, load_errors
 from lnnc.train.pipeline.measure import Errors, Making, baseline_errors, cross_errors, mean_of
 from lnnc.train.pipeline.problem import Problem, Trained, load_trained
 from lnnc.train.pipeline.report_text import Facts, per_forecast, report_text
+from lnnc.verification import verify_model
 from lnnc.verify.check import Report
 
 if TYPE_CHECKING:
