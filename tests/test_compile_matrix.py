@@ -99,14 +99,29 @@ def test_the_small_models_use_every_kernel() -> None:
     assert used == set(KERNELS)
 
 
+def check_no_warning(name: str, compiler: str, folder: Path, every: int, first: int = 0) -> None:
+    """Compile with every n-th of the options."""
+    source = written(compiled(name), folder)
+    for flags in variants(name, compiler)[first % every :: every]:
+        done = compile_object(compiler, source, *flags)
+        assert done.returncode == 0, f"{flags}\n{done.stderr[:3000]}"
+
+
 @NEEDS
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("name", MODELS)
 def test_no_warning(name: str, compiler: str, tmp_path: Path) -> None:
-    source = written(compiled(name), tmp_path)
-    for flags in variants(name, compiler):
-        done = compile_object(compiler, source, *flags)
-        assert done.returncode == 0, f"{flags}\n{done.stderr[:3000]}"
+    """Half of the options for each pair of model and compiler: the other half for their neighbours."""
+    place = MODELS.index(name) + list(COMPILERS).index(compiler)
+    check_no_warning(name, compiler, tmp_path, 2, place)
+
+
+@pytest.mark.slow
+@NEEDS
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("name", MODELS)
+def test_no_warning_with_any_option(name: str, compiler: str, tmp_path: Path) -> None:
+    check_no_warning(name, compiler, tmp_path, 1)
 
 
 @NEEDS
