@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from recurrent import CELLS, random_network, signals
 
 from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.frontend.network import with_weight_bits
-from lnnc.ir.graph import Linear
+from lnnc.ir.graph import Array, Linear
 from lnnc.pipeline import Options, plan_model
 from lnnc.quantize.calibrate import irregular
 from lnnc.report.deviation import Deviation, deviation
 from lnnc.tune import LIMIT, choose_weight_bits
+from lnnc.verify.engines import run_float
 
 # Mean error as a part of the largest |state|, against float64 with the same dequantized numbers. A gate that adds
 # (no_gate) amplifies: float64 with nothing but the state rounded shows it too.
@@ -22,14 +24,19 @@ ARITHMETIC = {"no_gate": 0.001}
 MEAN = 0.0005
 WEIGHTS = 0.005  # outputs against the network as trained
 UNITS, SLOW_UNITS = (8, 24), (8, 16, 32, 64)
+CALM, SETTLED = 10.0, 5  # growth of a change, against its largest in the first samples
 TIMED = [kind for kind in CELLS if kind not in ("gru", "lstm", "elman")]
 
 
-def measured(checkpoint: Checkpoint, options: Options, samples: int, seed: int = 0) -> Deviation:
-    """Fresh streams of the kind that the network was calibrated on."""
-    rng = np.random.default_rng([seed, 77])
+def fresh(checkpoint: Checkpoint, samples: int, seed: int) -> Array:
+    """Streams of the kind that the network was calibrated on."""
     port = checkpoint.inputs[0]
-    data = signals(rng, 2, samples, checkpoint.architecture.features) * port.scale + port.offset
+    rng = np.random.default_rng([seed, 77])
+    return signals(rng, 2, samples, checkpoint.architecture.features) * port.scale + port.offset
+
+
+def measured(checkpoint: Checkpoint, options: Options, samples: int, seed: int = 0) -> Deviation:
+    data = fresh(checkpoint, samples, seed)
     compiled = plan_model(checkpoint, options=options)
     times = None if options.runtime_dt is None else irregular(data, options.runtime_dt)
     return deviation(compiled.lowered, compiled.graph, data, times)
@@ -86,9 +93,25 @@ def test_a_constant_time_is_a_time_that_does_not_change(kind: str, width: str) -
 @pytest.mark.parametrize("units", SLOW_UNITS)
 @pytest.mark.parametrize("kind", CELLS)
 def test_states_follow_float_over_a_thousand_samples(kind: str, units: int) -> None:
-    for seed in range(3):
-        network = random_network((25, units, seed), kind, units, wild=False)
-        check(kind, measured(network.checkpoint, Options(weight_bits="16"), 1000, seed))
+    drawn = (random_network((25, units, seed), kind, units, wild=False).checkpoint for seed in range(60))
+    calm = list(islice((checkpoint for checkpoint in drawn if growth(checkpoint, 1000) <= CALM), 3))
+    assert len(calm) == 3
+    for seed, checkpoint in enumerate(calm):
+        check(kind, measured(checkpoint, Options(weight_bits="16"), 1000, seed))
+
+
+def growth(checkpoint: Checkpoint, samples: int) -> float:
+    """How much larger a tiny change of the first sample ever gets, in float64.
+
+    Some random liquid layers are chaotic: a change of 1e-9 is as large as the state after a thousand samples. No other
+    arithmetic can follow them, and floats added in another order could not either.
+    """
+    graph, port = plan_model(checkpoint).graph, checkpoint.inputs[0]
+    data = fresh(checkpoint, samples, 0)
+    moved = data.copy()
+    moved[:, 0] += 1e-6 * port.scale
+    change = np.abs(run_float(graph, data, None) - run_float(graph, moved, None)).max(axis=(0, 2))
+    return float(change.max() / change[:SETTLED].max())
 
 
 # --- the choice of widths ---
