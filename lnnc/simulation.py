@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +16,9 @@ from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.pipeline import Compiled, plan_model
 from lnnc.quantize.context import Options
 from lnnc.targets import Build
-from lnnc.verification import vectors_for
-from lnnc.verify.check import Report, model_of
-from lnnc.verify.device.check import Model, Progress
+from lnnc.verification import board_model, vectors_for
+from lnnc.verify.check import Report
+from lnnc.verify.device.check import Progress
 from lnnc.verify.device.run import Line, verify_board
 from lnnc.verify.virtual import AVR, BOARDS, Built, boot, build_sketch, describe_board
 
@@ -49,18 +49,14 @@ def check_board_name(board: str) -> str:
     return board
 
 
-@contextmanager
-def virtual_board(
-    board: str, compiled: Compiled, change: Callable[[dict[str, str]], None] | None = None
-) -> Iterator[Board]:
-    """Build the sketch Verify with a model for a board and boot it.
+def board_library(compiled: Compiled) -> dict[str, str]:
+    """A model as an Arduino library, {path: text}: what `lnnc compile --layout arduino` writes."""
+    return bundle(compiled.files, compiled.identity, "arduino", compiled.stem)
 
-    Args:
-        change: alters the library before it is built.
-    """
-    library = bundle(compiled.files, compiled.identity, "arduino", compiled.stem)
-    if change is not None:
-        change(library)
+
+@contextmanager
+def virtual_board(board: str, library: Mapping[str, str]) -> Iterator[Board]:
+    """Build the sketch Verify of a model's library for a board and boot it."""
     with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
         built = build_sketch(board, library, "Verify", Path(folder))
         with boot(board, built.elf, Path(folder)) as port:
@@ -89,8 +85,6 @@ def prove(
     Raises:
         LnncError: trouble on the line.
     """
-    meaning = model_of(compiled.program, compiled.files.source)
-    model = Model(compiled.program, compiled.checkpoint.digest(), meaning)
     line = Line(running.port, patience=timeout)
-    report = verify_board(model, vectors_for(compiled, vectors, seed), vectors, line, progress)
+    report = verify_board(board_model(compiled), vectors_for(compiled, vectors, seed), vectors, line, progress)
     return replace(report, target=board)

@@ -58,11 +58,16 @@ def verify_model(
     reports = [compare_text(given, compiled.files)] if given and given.version == __version__ else []
     for target, machine in places.items():
         if isinstance(machine, Line):
-            board = Model(compiled.program, checkpoint.digest(), model_of(compiled.program, c_text))
-            reports.append(verify_board(board, groups, vectors, machine, progress))
+            reports.append(verify_board(board_model(compiled, c_text), groups, vectors, machine, progress))
         else:
             reports.append(check_model(compiled.program, c_text, h_text, compiled.name, machine, groups, target))
     return reports
+
+
+def board_model(compiled: Compiled, c_text: str = "") -> Model:
+    """What a board must say of itself that runs this model, from a given file or from what is generated."""
+    meaning = model_of(compiled.program, c_text or compiled.files.source)
+    return Model(compiled.program, compiled.checkpoint.digest(), meaning)
 
 
 def vectors_for(compiled: Compiled, count: int, seed: int) -> list[Group]:

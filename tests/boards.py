@@ -17,10 +17,7 @@ from test_generated_c import change_last_number
 
 from lnnc.codegen.emit import Files
 from lnnc.errors import LnncError
-from lnnc.pipeline import Compiled
 from lnnc.resources import firmware_text
-from lnnc.verify.check import model_of
-from lnnc.verify.device.check import Model
 
 HOST = Path(__file__).with_name("device_host.c")
 
@@ -48,12 +45,6 @@ class Firmware:
     def take(self, data: bytes) -> bytes:
         count = self._library.take(data, len(data))
         return ctypes.string_at(self._library.answer_bytes(), count)
-
-
-def model_behind(compiled: Compiled) -> Model:
-    """What a firmware with these files must say of itself."""
-    meaning = model_of(compiled.program, compiled.files.source)
-    return Model(compiled.program, compiled.checkpoint.digest(), meaning)
 
 
 def with_another_weight(source: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from boards import DirectLink, FaultyLink, Firmware, model_behind, random_faults, with_another_weight
+from boards import DirectLink, FaultyLink, Firmware, random_faults, with_another_weight
 from hypothesis import given
 from hypothesis import strategies as st
 from liquid import SPAN, liquid_checkpoint
@@ -20,6 +20,7 @@ from lnnc.frontend.parse import parse_checkpoint
 from lnnc.ir.program import ARITHMETIC
 from lnnc.pipeline import Compiled, Options, compile_model
 from lnnc.resources import example_path
+from lnnc.verification import board_model
 from lnnc.verify.check import Report
 from lnnc.verify.device.check import check_board
 from lnnc.verify.device.frames import ANSWER, END, REFUSAL, Frame, Kind, Splitter, Why, decode, encode
@@ -58,7 +59,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
 
 def check(model: Compiled, link: DirectLink, count: int = 128) -> Report:
     groups = fewer(make_groups(model.program, None, count), count)
-    return check_board(model_behind(model), Session(link, "here"), groups)
+    return check_board(board_model(model), Session(link, "here"), groups)
 
 
 # --- frames ---
@@ -218,7 +219,7 @@ def test_a_stale_firmware_is_refused_before_any_vector(
     link = DirectLink(Firmware(stale, tmp_path))
     steps: list[int] = []
     with pytest.raises(LnncError, match=said) as caught:
-        check_board(model_behind(model), Session(link, "here"), [], lambda done, total: steps.append(done))
+        check_board(board_model(model), Session(link, "here"), [], lambda done, total: steps.append(done))
     assert steps == []
     assert "upload it" in caught.value.hint
 
@@ -344,7 +345,7 @@ def test_slow_lines_and_boards_that_restart_are_waited_for(kind: type[DirectLink
 
 def outcome(model: Compiled, link: FaultyLink, groups: list[Group]) -> Report | LnncError:
     try:
-        return check_board(model_behind(model), Session(link, "faulty"), groups)
+        return check_board(board_model(model), Session(link, "faulty"), groups)
     except LnncError as error:
         return error
 

@@ -17,13 +17,12 @@ from boards import with_another_weight
 from liquid import liquid_checkpoint
 from small import lnnc
 
-from lnnc.codegen.bundle import bundle
 from lnnc.errors import LnncError
 from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.frontend.storage import load_checkpoint, save_checkpoint
 from lnnc.pipeline import Compiled, Options, compile_model
 from lnnc.resources import example_path, firmware_text
-from lnnc.simulation import virtual_board
+from lnnc.simulation import board_library, virtual_board
 from lnnc.targets import Build
 from lnnc.verify.device.link import SerialLink
 from lnnc.verify.virtual import AVR, BOARDS, boot, build_avr, build_m4, build_sketch, link_m4
@@ -62,8 +61,7 @@ def compiled(name: str, target: str = "cortex-m4") -> Compiled:
 
 
 def library(name: str, target: str = "cortex-m4") -> dict[str, str]:
-    model = compiled(name, target)
-    return bundle(model.files, model.identity, "arduino", name)
+    return board_library(compiled(name, target))
 
 
 def our_warnings(messages: str) -> list[str]:
@@ -102,7 +100,9 @@ def change(path: str, edit: Callable[[str], str]) -> Callable[[dict[str, str]], 
 
 def test_one_changed_weight_fails_over_serial(models: Callable[[str], tuple[Path, list[str]]]) -> None:
     file, options = models("cfc")
-    with virtual_board("cortex-m4", compiled("cfc"), change("src/cfc.c", with_another_weight)) as running:
+    texts = library("cfc")
+    change("src/cfc.c", with_another_weight)(texts)
+    with virtual_board("cortex-m4", texts) as running:
         result = lnnc("verify", file, *options, "--on", "device", "--port", running.port, "--vectors", 100)
     assert result.code == 1, result
     assert result.last == "FAIL: model and C differ on device"
@@ -110,7 +110,7 @@ def test_one_changed_weight_fails_over_serial(models: Callable[[str], tuple[Path
 
 def test_a_stale_sketch_is_refused_over_serial(models: Callable[[str], tuple[Path, list[str]]]) -> None:
     file, options = models("cfc")
-    with virtual_board("cortex-m4", compiled("ltc")) as running:
+    with virtual_board("cortex-m4", library("ltc")) as running:
         result = lnnc("verify", file, *options, "--on", "device", "--port", running.port)
     assert result.code == 2
     assert "the board runs another model" in result.err

@@ -16,6 +16,7 @@ from lnnc.cli.options import (
     opt_option,
     prefix_of,
     split_targets,
+    vector_options,
 )
 from lnnc.cli.terminal import FAILED, OK, progressing, say, waiting, warn
 from lnnc.errors import LnncError
@@ -133,10 +134,7 @@ def _name_from(path: Any, pair: bool, stop_after: str | None) -> str:
 )
 @compile_options
 @line_options
-@click.option(
-    "--vectors", type=click.IntRange(1, 100_000), default=128, show_default=True, help="About how many steps."
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random vectors.")
+@vector_options
 @click.option(
     "--m4-route", type=click.Choice(["auto", "debian", "pip"]),
     help="Tools for m4: arm-none-eabi-gcc and QEMU (debian), ziglang and unicorn (pip), or what is here (auto).",

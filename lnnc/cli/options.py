@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -26,6 +26,13 @@ def span(_: click.Context, __: click.Parameter, value: str | None) -> tuple[floa
     except ValueError:
         pass
     raise click.BadParameter(f"expected LOW:HIGH with LOW < HIGH, both finite, found {value!r}")
+
+
+def with_options(command: Any, options: Sequence[Callable[[Any], Any]]) -> Any:
+    """The command with these options, which --help shows in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def compile_options(command: F) -> F:
@@ -83,10 +90,7 @@ def compile_options(command: F) -> F:
         )
         return command(*args, name=name, given=given, built=built, **rest)
 
-    wrapped: Any = call
-    for option in reversed(options):
-        wrapped = option(wrapped)
-    return wrapped  # type: ignore[no-any-return]
+    return with_options(call, options)  # type: ignore[no-any-return]
 
 
 def layout_option(command: F) -> F:
@@ -106,6 +110,19 @@ def opt_option(command: F) -> F:
         "--opt", type=click.Choice(["-Os", "-O2", "-O3"]), default="-Os", show_default=True,
         help="Optimisation of the C compiler that costs are told for.",
     )(command)  # fmt: skip
+
+
+def vector_options(command: F) -> F:
+    """How many steps a verification runs, and which."""
+    options = (
+        click.option(
+            "--vectors", type=click.IntRange(1, 100_000), default=128, show_default=True, help="About how many steps."
+        ),
+        click.option(
+            "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random vectors."
+        ),
+    )
+    return with_options(command, options)  # type: ignore[no-any-return]
 
 
 def line_options(command: F) -> F:
@@ -132,10 +149,7 @@ def line_options(command: F) -> F:
 
         return command(*args, line=Line(**said), **rest)
 
-    wrapped: Any = call
-    for option in reversed(options):
-        wrapped = option(wrapped)
-    return wrapped  # type: ignore[no-any-return]
+    return with_options(call, options)  # type: ignore[no-any-return]
 
 
 def budget_options(command: F) -> F:
@@ -151,11 +165,11 @@ def budget_options(command: F) -> F:
         budgets = {name: rest.pop(f"max_{name}") for name, *_ in limits}
         return command(*args, budgets=budgets, **rest)
 
-    wrapped: Any = call
-    for name, metavar, kilo, text in reversed(limits):
-        option = click.option(f"--max-{name}", metavar=metavar, callback=quantity(kilo), help=f"Fail where {text}")
-        wrapped = option(wrapped)
-    return wrapped  # type: ignore[no-any-return]
+    options = [
+        click.option(f"--max-{name}", metavar=metavar, callback=quantity(kilo), help=f"Fail where {text}")
+        for name, metavar, kilo, text in limits
+    ]
+    return with_options(call, options)  # type: ignore[no-any-return]
 
 
 def quantity(kilo: int) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
@@ -236,10 +250,7 @@ def import_options(command: F) -> F:
         bits = weight_bits if weight_bits == "auto" else int(weight_bits)
         return command(*args, inputs=inputs, outputs=outputs, weight_bits=bits, **rest)
 
-    wrapped: Any = call
-    for option in reversed(options):
-        wrapped = option(wrapped)
-    return wrapped  # type: ignore[no-any-return]
+    return with_options(call, options)  # type: ignore[no-any-return]
 
 
 def _port(name: str | None, unit: str | None, limits: tuple[float, float] | None) -> dict[str, Any] | None:

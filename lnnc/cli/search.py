@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from lnnc.cli.options import quantity
+from lnnc.cli.options import quantity, with_options
 from lnnc.cli.terminal import say
 from lnnc.errors import LnncError
 
@@ -38,10 +38,7 @@ def run_options(command: F) -> F:
     def call(*args: Any, **rest: Any) -> Any:
         return command(*args, **rest)
 
-    wrapped: Any = call
-    for option in reversed(options):
-        wrapped = option(wrapped)
-    return wrapped  # type: ignore[no-any-return]
+    return with_options(call, options)  # type: ignore[no-any-return]
 
 
 @click.command()

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lnnc.cli.model import report_verification
-from lnnc.cli.options import compile_options, make_options, prefix_of
+from lnnc.cli.options import compile_options, make_options, prefix_of, vector_options
 from lnnc.cli.terminal import progressing, say, waiting
 
 
@@ -18,10 +18,7 @@ from lnnc.cli.terminal import progressing, say, waiting
 @click.argument("board", metavar="uno|mega|cortex-m4")
 @click.argument("model")
 @compile_options
-@click.option(
-    "--vectors", type=click.IntRange(1, 100_000), default=128, show_default=True, help="About how many steps."
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random vectors.")
+@vector_options
 @click.option(
     "--timeout", type=click.FloatRange(0.05, 600), default=5.0, show_default=True,
     help="Seconds that the board may take for an answer; then it is asked again, three times.",
@@ -42,13 +39,13 @@ def simulate(
     \b
     lnnc simulate uno student.pt
     """
-    from lnnc.simulation import plan_board, prove, virtual_board
+    from lnnc.simulation import board_library, plan_board, prove, virtual_board
 
     end_by_signal()
     compiled = plan_board(board, model, prefix_of(name), make_options(given), built)
     with ExitStack() as stack:
         with waiting(f"building for {board}"):
-            running = stack.enter_context(virtual_board(board, compiled))
+            running = stack.enter_context(virtual_board(board, board_library(compiled)))
         with progressing(f"verifying on {board}", "vectors") as progress:
             report = prove(board, running, compiled, vectors, seed, timeout, progress)
         say(f"{board}: {running.machine}" + (f"; the sketch: {running.built.sizes}" if running.built.sizes else ""))
@@ -69,6 +66,6 @@ def end_by_signal() -> None:
 
 def _keep(port: str) -> None:
     """Wait for Ctrl-C, which is how it is meant to end."""
-    say(f"the board runs on at {port}; Ctrl-C ends it")
     with contextlib.suppress(KeyboardInterrupt):
+        say(f"the board runs on at {port}; Ctrl-C ends it")
         threading.Event().wait()

@@ -1,21 +1,5 @@
 #include "gatt.h"
-
-static uint8_t *put_u16(uint8_t *to, uint16_t value)
-{
-    *to++ = (uint8_t)(value & 0xFFu);
-    *to++ = (uint8_t)(value >> 8);
-    return to;
-}
-
-static uint8_t *put_u32(uint8_t *to, uint32_t value)
-{
-    return put_u16(put_u16(to, (uint16_t)(value & 0xFFFFu)), (uint16_t)(value >> 16));
-}
-
-static uint32_t get_u32(const uint8_t *from)
-{
-    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
-}
+#include "little.h"
 
 uint8_t gatt_feed(monitor *m, const uint8_t *data, uint8_t bytes)
 {

@@ -1,20 +1,8 @@
 #include "journal.h"
+#include "little.h"
 
 #define MAGIC 0x4A4Cu
 #define CHUNK 16u
-
-static void put_u32(uint8_t *to, uint32_t value)
-{
-    uint8_t i;
-
-    for (i = 0; i < 4u; i++)
-        to[i] = (uint8_t)(value >> (8u * i));
-}
-
-static uint32_t get_u32(const uint8_t *from)
-{
-    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
-}
 
 static uint32_t crc_of(uint32_t crc, const uint8_t *data, uint16_t bytes)
 {

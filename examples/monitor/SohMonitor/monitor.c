@@ -1,20 +1,8 @@
 #include "monitor.h"
+#include "little.h"
 
 #define LAYOUT 1u
 #define PENDING 1u /* a value follows the state; without one, no cycle has come yet */
-
-static void put_u32(uint8_t *to, uint32_t value)
-{
-    uint8_t i;
-
-    for (i = 0; i < 4u; i++)
-        to[i] = (uint8_t)(value >> (8u * i));
-}
-
-static uint32_t get_u32(const uint8_t *from)
-{
-    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
-}
 
 static void forget(monitor *m)
 {
