@@ -16,7 +16,8 @@ from peers import Code, Peer, find_python
 from lnnc import __version__
 from lnnc.errors import LnncError
 from lnnc.ir.graph import Array
-from lnnc.pipeline import Compiled, compile_model, run_model, write_files
+from lnnc.output import write_pair
+from lnnc.pipeline import Compiled, compile_model, run_model
 from lnnc.profiling import profile_model
 from lnnc.quantize.context import Options
 from lnnc.targets import TARGETS
@@ -118,7 +119,7 @@ class Lnnc:
             if self.compiled is None:
                 options = Options(self.activations)
                 compiled = compile_model(self.case.checkpoint, options=options)
-                write_files(compiled.files, self.folder / "lnn.c")
+                write_pair(compiled.files, self.folder / "lnn.c")
                 self.error = lnnc_error(self.case, options)
                 self.compiled = compiled
             return self.compiled

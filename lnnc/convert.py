@@ -23,11 +23,12 @@ from lnnc.frontend.ports import Ports, plain, port_specs, streams
 from lnnc.frontend.storage import save_checkpoint
 from lnnc.ir.evaluate import evaluate
 from lnnc.ir.graph import Array, Linear
+from lnnc.output import check_output, make_output, write_output
 from lnnc.passes import run_passes
-from lnnc.pipeline import check_generated_targets, compile_model, write_files
+from lnnc.pipeline import compile_model
 from lnnc.quantize.context import Options
 from lnnc.quantize.lower import check_cells
-from lnnc.targets import Build
+from lnnc.targets import PAIR, Build
 from lnnc.tune import choose_weight_bits
 from lnnc.verification import verify_model
 from lnnc.verify.check import Report
@@ -56,18 +57,28 @@ class Model:
         save_checkpoint(self.checkpoint, path)
         return Path(path)
 
-    def compile(self, output: str | Path = "lnn.c", name: str | None = None, **options: Any) -> tuple[Path, ...]:
-        """Write `output`, its header and its golden vectors.
+    def compile(
+        self, output: str | Path | None = None, name: str | None = None, layout: str = PAIR, **options: Any
+    ) -> tuple[Path, ...]:  # fmt: skip
+        """Write the C, all of it or nothing.
 
         Args:
-            name: prefix of every public C name, by default the stem of `output`.
+            output: a .c file (None: lnn.c), its header and golden vectors beside it; of another layout the folder
+                (None: lnn).
+            name: prefix of every public C name, by default the name of the file or folder.
+            layout: "pair", "arduino", "platformio", "cmake" or "zephyr" (docs/layouts.md).
             options: fields of `lnnc.Options` and of `lnnc.Build`.
+
+        Returns:
+            The three files; or the folder, and its zip for Arduino.
+
+        Raises:
+            LnncError: what `compile_model` refuses, an output that cannot be written, or that lnnc did not generate.
         """
-        check_generated_targets(Path(output))
-        stem, build = Path(output).stem, _build_fields(options)
-        prefix = stem if name is None else name
-        compiled = compile_model(self.checkpoint, prefix, Options(**options), stem, Build(**build))
-        return write_files(compiled.files, output)
+        place, build = make_output(output, name, layout), _build_fields(options)
+        check_output(place)
+        compiled = compile_model(self.checkpoint, place.name, Options(**options), place.stem, Build(**build))
+        return write_output(compiled, place)
 
     def verify(self, on: Sequence[str] = ("host",), **options: Any) -> list[Report]:
         """Prove the C that this model compiles to equal to the reference. options: as `compile`."""

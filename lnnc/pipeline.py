@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from lnnc.codegen.emit import Files, Identity, avr_refusal, emit, read_manifest
+from lnnc.codegen.emit import Files, Identity, avr_refusal, emit
 from lnnc.codegen.names import check_name
 from lnnc.errors import LnncError
-from lnnc.files import check_target, write_together
 from lnnc.frontend.build import build_graph
 from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.frontend.storage import load_checkpoint
@@ -165,41 +163,6 @@ def summary(checkpoint: Checkpoint) -> str:
     cell = arch.dynamics
     steps = f"; liquid neuron, {cell.steps} Euler step{'s' * (cell.steps > 1)} of {cell.dt:.6g}" if cell else ""
     return f"{text}; {count} parameters{steps}"
-
-
-def check_generated_targets(source: Path) -> None:
-    """Refuse, before any work, to write where it cannot be done or over a file that lnnc did not generate.
-
-    Raises:
-        LnncError: not a .c, a name that no #include can hold, a folder that cannot be written, another's file.
-    """
-    if source.suffix != ".c":
-        raise LnncError(f"expected a name that ends in .c, found '{source}'", "--output", "-o lnn.c")
-    if not re.fullmatch(r"[A-Za-z0-9_. +-]+", source.stem):  # it stands between the quotes of an #include
-        expected = "expected a file name of ASCII letters, digits and _ . + -"
-        raise LnncError(f"{expected}, found {source.name!r}", "--output", "-o lnn.c")
-    for file in (source, source.with_suffix(".h"), source.with_name(f"{source.stem}_golden.h")):
-        target = check_target(file)
-        text = target.read_text(encoding="utf-8", errors="replace") if target.exists() else ""
-        if text.strip() and read_manifest(text) is None:
-            raise LnncError("exists, and lnnc did not generate it", str(file), "choose another name, or remove it")
-
-
-def write_files(files: Files, source: str | Path) -> tuple[Path, Path, Path]:
-    """Write `<stem>.c`, `<stem>.h` and `<stem>_golden.h` beside each other, all of them or none.
-
-    Raises:
-        LnncError: the folder does not exist or cannot be written.
-    """
-    path = Path(source)
-    targets = (path, path.with_suffix(".h"), path.with_name(f"{path.stem}_golden.h"))
-    texts = (files.source, files.header, files.golden)
-    write_together([(target, partial(_write_text, text)) for target, text in zip(targets, texts, strict=True)])
-    return targets
-
-
-def _write_text(text: str, file: Path) -> None:
-    file.write_text(text, encoding="ascii", newline="\n")
 
 
 def run_model(

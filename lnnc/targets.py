@@ -97,7 +97,8 @@ TARGETS = {
 WEIGHTS = ("flash", "ram")
 PACKINGS = ("auto", "rows", "blocks")
 FOLDERS = ("arduino", "platformio", "cmake", "zephyr")
-LAYOUTS = ("pair", *FOLDERS)  # how the generated files lie: the pair alone, or a folder for a build system
+PAIR = "pair"
+LAYOUTS = (PAIR, *FOLDERS)  # how the generated files lie: the pair alone, or a folder for a build system
 
 
 @dataclass(frozen=True)

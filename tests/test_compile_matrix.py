@@ -14,7 +14,8 @@ from networks import large_model, small_models
 from lnnc.codegen.emit import AVR_FLASH_MAX, AVR_TABLE_MAX
 from lnnc.frontend.parse import parse_checkpoint
 from lnnc.kernels import KERNELS
-from lnnc.pipeline import Compiled, Options, compile_model, write_files
+from lnnc.output import write_pair
+from lnnc.pipeline import Compiled, Options, compile_model
 from lnnc.report.size import section_sizes
 from lnnc.targets import Build
 from lnnc.train.students.package import student_checkpoint
@@ -67,7 +68,7 @@ def compiled_large() -> Compiled:
 
 
 def written(model: Compiled, folder: Path) -> Path:
-    return write_files(model.files, folder / f"{model.name}.c")[0]
+    return write_pair(model.files, folder / f"{model.name}.c")[0]
 
 
 def compile_object(compiler: str, source: Path, *flags: str) -> subprocess.CompletedProcess[str]:

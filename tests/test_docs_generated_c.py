@@ -12,7 +12,8 @@ import pytest
 from streams import toy_files, toy_program
 
 from lnnc.codegen.emit import Files
-from lnnc.pipeline import Compiled, compile_model, write_files
+from lnnc.output import write_pair
+from lnnc.pipeline import Compiled, compile_model
 from lnnc.reference.interp import Machine
 from lnnc.reference.quantio import to_raw, to_real
 from lnnc.resources import example_path
@@ -46,7 +47,7 @@ def soh() -> Compiled:
 @pytest.fixture
 def folder(soh: Compiled, tmp_path: Path) -> Path:
     """A folder with soh.c, soh.h, soh_golden.h and the page's main.c."""
-    write_files(soh.files, tmp_path / "soh.c")
+    write_pair(soh.files, tmp_path / "soh.c")
     (tmp_path / "main.c").write_text(block("c"))
     return tmp_path
 
@@ -112,7 +113,7 @@ def test_no_float_leaves_no_float(folder: Path) -> None:
 
 @needs_cc
 def test_two_models_in_one_unit(folder: Path) -> None:
-    write_files(compile_model(example_path("dlnet/student.pt"), "other", stem="other").files, folder / "other.c")
+    write_pair(compile_model(example_path("dlnet/student.pt"), "other", stem="other").files, folder / "other.c")
     (folder / "both.c").write_text('#include "soh.c"\n#include "other.c"\n')
     assert len(build_and_run(folder, "both.c", "main.c").splitlines()) == 100
 

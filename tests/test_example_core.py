@@ -15,7 +15,8 @@ import pytest
 
 from lnnc.frontend.storage import load_checkpoint
 from lnnc.ir.graph import Array
-from lnnc.pipeline import Compiled, Options, compile_model, write_files
+from lnnc.output import write_pair
+from lnnc.pipeline import Compiled, Options, compile_model
 from lnnc.report.size import measure
 from lnnc.verify.engines import run_float, run_reference
 
@@ -65,7 +66,7 @@ def estimates(model: Compiled, drive: Array) -> Array:
 def test_main_prints_what_the_reference_computes(sampling: str, tmp_path: Path) -> None:
     """To the last digit, though the program loses its RAM every 60 samples."""
     model = compiled(sampling)
-    write_files(model.files, tmp_path / "core.c")
+    write_pair(model.files, tmp_path / "core.c")
     command = ["gcc", *WARNINGS, "-I", str(tmp_path), str(tmp_path / "core.c"), str(FOLDER / "main.c"), "-o", "program"]
     subprocess.run(command, cwd=tmp_path, check=True)
     text = run_script("cells.py", "--drive", str(DRIVE), *(["--irregular"] if sampling == "irregular" else []))
@@ -81,7 +82,7 @@ def test_main_prints_what_the_reference_computes(sampling: str, tmp_path: Path) 
 
 @pytest.mark.needs("gcc")
 def test_a_time_that_it_was_not_compiled_for_ends_main(tmp_path: Path) -> None:
-    write_files(compiled("irregular").files, tmp_path / "core.c")
+    write_pair(compiled("irregular").files, tmp_path / "core.c")
     sources = [str(tmp_path / "core.c"), str(FOLDER / "main.c")]
     subprocess.run(["gcc", *WARNINGS, "-I", str(tmp_path), *sources, "-o", "program"], cwd=tmp_path, check=True)
     lines = "5 1 20 20 20\n60 1 20 20 20\n"

@@ -19,7 +19,8 @@ from networks import small_models
 from lnnc.codegen.emit import STACK_BOUND, Identity, emit
 from lnnc.frontend.parse import parse_checkpoint
 from lnnc.ir.program import ProgramPort
-from lnnc.pipeline import Compiled, Options, compile_model, write_files
+from lnnc.output import write_pair
+from lnnc.pipeline import Compiled, Options, compile_model
 from lnnc.reference.quantio import fracs, to_raw, to_real
 from lnnc.report.size import CFLAGS, assembly_pushes, measure
 from lnnc.resources import example_path
@@ -110,7 +111,7 @@ def test_source_has_no_float_and_no_plain_char(name: str) -> None:
 )
 @pytest.mark.parametrize("name", MODELS)
 def test_selftest_passes(name: str, flags: tuple[str, ...], tmp_path: Path) -> None:
-    write_files(compiled(name).files, tmp_path / f"{name}.c")
+    write_pair(compiled(name).files, tmp_path / f"{name}.c")
     assert selftest(tmp_path, name, *flags) == 0
 
 
@@ -118,7 +119,7 @@ def test_selftest_passes(name: str, flags: tuple[str, ...], tmp_path: Path) -> N
 @pytest.mark.parametrize("name", MODELS)
 def test_selftest_fails_on_one_changed_value(name: str, tmp_path: Path) -> None:
     """One golden output, one bit of one weight, one kernel constant: each is noticed."""
-    write_files(compiled(name).files, tmp_path / f"{name}.c")
+    write_pair(compiled(name).files, tmp_path / f"{name}.c")
     golden, source = tmp_path / f"{name}_golden.h", tmp_path / f"{name}.c"
     text = golden.read_text(encoding="ascii")
     golden.write_text(change_last_number(text, "golden_out"), encoding="ascii")
@@ -143,7 +144,7 @@ def change_last_number(text: str, table: str) -> str:
 def test_all_models_in_one_program(tmp_path: Path) -> None:
     """Linked from separate files, and included into one translation unit."""
     for name in MODELS:
-        write_files(compiled(name).files, tmp_path / f"{name}.c")
+        write_pair(compiled(name).files, tmp_path / f"{name}.c")
     defines = [f"-D{name.upper()}_SELFTEST" for name in MODELS]
     sources = [f"{name}.c" for name in MODELS]
     linked = build_and_run(tmp_path, "gcc", "-std=c99", "-O1", *defines, "main.c", *sources, main_c=main_text(*MODELS))
@@ -233,7 +234,7 @@ int main() { return setup_and_loop(); }
 def test_a_sketch_takes_the_headers(tmp_path: Path) -> None:
     """C++ with the macros of Arduino.h before the headers, the models compiled as C: it needs extern "C"."""
     for name in ("soh", "flow"):
-        write_files(compiled(name).files, tmp_path / f"{name}.c")
+        write_pair(compiled(name).files, tmp_path / f"{name}.c")
         command = ["gcc", "-std=gnu11", "-Os", "-funsigned-char", f"-D{name.upper()}_SELFTEST", "-c", f"{name}.c"]
         subprocess.run(command, cwd=tmp_path, check=True)
     (tmp_path / "Arduino.h").write_text(ARDUINO_H, encoding="ascii")
@@ -271,7 +272,7 @@ int main(void)
 @pytest.mark.parametrize("name", ["soh", "mixed"])
 def test_conversions_equal_the_reference(name: str, tmp_path: Path) -> None:
     program = compiled(name).program
-    write_files(compiled(name).files, tmp_path / f"{name}.c")
+    write_pair(compiled(name).files, tmp_path / f"{name}.c")
     (tmp_path / "main.c").write_text(CONVERT.format(name=name, upper=name.upper()), encoding="ascii")
     subprocess.run(["gcc", "-std=c99", "-O1", "main.c", "-o", "program"], cwd=tmp_path, check=True)
     elements = np.unique(np.cumsum([0] + [p.size for p in program.inputs])[:-1])
@@ -386,7 +387,7 @@ int main(void)
     *((name, "atmega328p") for name in FOR_AN_UNO), ("wide", "atmega2560"),
 ])  # fmt: skip
 def test_selftest_passes_on_an_avr(name: str, chip: str, tmp_path: Path) -> None:
-    write_files(compiled(name).files, tmp_path / f"{name}.c")
+    write_pair(compiled(name).files, tmp_path / f"{name}.c")
     assert run_on_avr(name, chip, tmp_path) == "P"
     golden = tmp_path / f"{name}_golden.h"
     golden.write_text(change_last_number(golden.read_text(encoding="ascii"), "golden_out"), encoding="ascii")
@@ -421,7 +422,7 @@ def test_assembly_counts_as_stack(name: str) -> None:
 @pytest.mark.parametrize("model", ["dlnet/student.pt", "soh/student.pt"])
 def test_the_bundled_student_runs_on_an_uno(model: str, tmp_path: Path) -> None:
     """The second one has every kernel of forecasts: their products of int16 need more than an int of 16 bits."""
-    write_files(compile_model(example_path(model), "soh").files, tmp_path / "soh.c")
+    write_pair(compile_model(example_path(model), "soh").files, tmp_path / "soh.c")
     assert run_on_avr("soh", "atmega328p", tmp_path) == "P"
 
 

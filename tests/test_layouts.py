@@ -20,8 +20,10 @@ from small import document, lnnc, save
 
 from lnnc import files
 from lnnc.codegen.bundle import bundle, facts, named, zipped
+from lnnc.convert import Model
 from lnnc.errors import LnncError
 from lnnc.frontend.parse import parse_checkpoint
+from lnnc.frontend.storage import load_checkpoint
 from lnnc.pipeline import Compiled, Options, compile_model
 from lnnc.resources import example_path, firmware_names, firmware_text
 from lnnc.targets import FOLDERS
@@ -295,3 +297,18 @@ def test_a_folder_may_have_another_name(model: Path, tmp_path: Path) -> None:
     assert "#include <Cell_7.h>" in (made / "examples" / "SelfTest" / "SelfTest.ino").read_text()
     assert "CELL_7_SELFTEST" in (made / "examples" / "SelfTest" / "SelfTest.ino").read_text()
     assert "`soh-1.2.zip`" in (made / "README.md").read_text()
+
+
+def test_python_writes_what_the_command_writes(model: Path, tmp_path: Path) -> None:
+    """The name is that of the folder; wrong layouts and places are refused before anything is written."""
+    read = Model(load_checkpoint(model))
+    assert read.compile(tmp_path / "gait", layout="arduino") == (tmp_path / "gait", tmp_path / "gait.zip")
+    mine = (tmp_path / "gait.zip").read_bytes()
+    lnnc("compile", model, "--layout", "arduino", "-o", tmp_path / "gait")
+    assert (tmp_path / "gait.zip").read_bytes() == mine
+    assert b"gait_step(" in mine
+    with pytest.raises(LnncError, match="expected one of pair, arduino"):
+        read.compile(tmp_path / "other", layout="Arduino")
+    with pytest.raises(LnncError, match="writes a folder"):
+        read.compile(tmp_path / "other.c", layout="cmake")
+    assert not list(tmp_path.glob("other*"))

@@ -15,7 +15,8 @@ import tempfile
 from pathlib import Path
 
 from lnnc.data.synthetic import synthetic_cells
-from lnnc.pipeline import compile_model, write_files
+from lnnc.output import write_pair
+from lnnc.pipeline import compile_model
 from lnnc.resources import example_path
 
 SKETCH = Path(__file__).resolve().parent / "SohMonitor"
@@ -25,7 +26,7 @@ PLACE = re.compile(r'(<script type="text/plain" id="recording">\n).*?(</script>)
 
 def build(folder: Path) -> Path:
     """Compile the bundled model and host.c; return the program."""
-    write_files(compile_model(example_path("soh/student.pt"), "soh").files, folder / "soh.c")
+    write_pair(compile_model(example_path("soh/student.pt"), "soh").files, folder / "soh.c")
     sources = [SKETCH.parent / "host.c", *sorted(SKETCH.glob("*.c")), folder / "soh.c"]
     command = ["cc", "-std=c99", "-O1", "-I", SKETCH, "-I", folder, *sources, "-o", folder / "monitor"]
     subprocess.run([str(part) for part in command], check=True)

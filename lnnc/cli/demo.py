@@ -39,7 +39,8 @@ def demo(ctx: click.Context, folder: str, targets: str | None) -> None:
     from lnnc.codegen.emit import avr_refusal
     from lnnc.frontend.storage import load_checkpoint
     from lnnc.inspection import inspection
-    from lnnc.pipeline import check_generated_targets, compile_model, write_files
+    from lnnc.output import check_pair, write_pair
+    from lnnc.pipeline import compile_model
     from lnnc.report.render import layers_text
     from lnnc.resources import example_path
     from lnnc.verification import verify_model
@@ -51,8 +52,8 @@ def demo(ctx: click.Context, folder: str, targets: str | None) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LnncError(f"cannot create the folder ({error.strerror})", folder, "--out FOLDER") from error
-    check_generated_targets(Path(folder) / "soh.c")
-    source, header, _ = write_files(compiled.files, Path(folder) / "soh.c")
+    check_pair(Path(folder) / "soh.c")
+    source, header, _ = write_pair(compiled.files, Path(folder) / "soh.c")
     table = inspection(compiled, measure=True, optional=True)
     say(f"{table['model']}\n")
     say(layers_text(table["layers"]) + "\n")

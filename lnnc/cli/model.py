@@ -51,26 +51,23 @@ def compile_command(
     lnnc compile student.pt -o soh.c --activations int8 --max-flash 32k --max-cycles 125k
     lnnc compile student.pt --layout arduino -o soh       # and soh.zip, for the Arduino IDE
     """
-    from pathlib import Path
-
     from lnnc.frontend.storage import load_checkpoint
     from lnnc.inspection import describe_stage
+    from lnnc.output import check_output, make_output, write_output
     from lnnc.pipeline import plan_model
 
     if stop_after and any(budgets.values()):
         raise LnncError("it stops before there is code to measure", "--stop-after", "leave out the budgets")
     checkpoint = load_checkpoint(model)
-    pair = layout == "pair"
-    path = Path(output if output is not None else "lnn.c" if pair else "lnn")
-    prefix = name if name is not None else _name_from(path, pair, stop_after)
+    place = make_output(output, name, layout)
     if not stop_after:
-        _check_output(path, prefix, layout)
-    compiled = plan_model(checkpoint, prefix, make_options(given), path.stem if pair else prefix, make_build(built))
+        check_output(place)
+    compiled = plan_model(checkpoint, place.name, make_options(given), place.stem, make_build(built))
     if stop_after:
         say(describe_stage(compiled, stop_after).rstrip("\n"))
         return
     _keep_to(compiled, budgets, opt)
-    written = _write(compiled, path, layout)
+    written = write_output(compiled, place)
     from lnnc.codegen.emit import avr_refusal
     from lnnc.report.render import memory
 
@@ -90,35 +87,6 @@ def _keep_to(compiled: Any, budgets: dict[str, Any], opt: str) -> None:
 
     with waiting("checking the budgets"):
         check_budgets(compiled, Budgets(**budgets), opt)
-
-
-def _check_output(path: Any, prefix: str, layout: str) -> None:
-    """Refuse what cannot be written, or would replace what lnnc did not generate."""
-    from lnnc.codegen.folder import check_layout_target
-    from lnnc.codegen.names import check_layout_name
-    from lnnc.pipeline import check_generated_targets
-
-    if layout == "pair":
-        check_generated_targets(path)
-    else:
-        check_layout_target(path, layout)
-        check_layout_name(prefix, prefix, layout)
-
-
-def _write(compiled: Any, path: Any, layout: str) -> Any:
-    """Write the pair, or the folder of a layout; return what was written."""
-    from lnnc.codegen.bundle import bundle
-    from lnnc.codegen.folder import write_layout
-    from lnnc.pipeline import write_files
-
-    if layout == "pair":
-        return write_files(compiled.files, path)
-    return write_layout(bundle(compiled.files, compiled.identity, layout, path.name), path, layout)
-
-
-def _name_from(path: Any, pair: bool, stop_after: str | None) -> str:
-    """The prefix that the name of a file or folder suggests."""
-    return "lnn" if stop_after else str(path.stem if pair else path.name)
 
 
 @click.command()

@@ -95,10 +95,10 @@ def compile_options(command: F) -> F:
 
 def layout_option(command: F) -> F:
     """How the generated files are laid out."""
-    from lnnc.targets import LAYOUTS
+    from lnnc.targets import LAYOUTS, PAIR
 
     return click.option(
-        "--layout", type=click.Choice(LAYOUTS), default="pair", show_default=True,
+        "--layout", type=click.Choice(LAYOUTS), default=PAIR, show_default=True,
         help="pair: two files and the self-test's vectors; else a folder: a library for Arduino (and its zip) or "
         "PlatformIO, a CMake project, a Zephyr module.",
     )(command)  # fmt: skip

@@ -14,7 +14,8 @@ from lnnc.errors import LnncError
 from lnnc.files import write_atomically
 from lnnc.frontend.storage import save_checkpoint
 from lnnc.ir.graph import Array
-from lnnc.pipeline import compile_model, write_files
+from lnnc.output import write_pair
+from lnnc.pipeline import compile_model
 from lnnc.profiling import Budgets, check_budgets
 from lnnc.train.pareto.candidates import read_candidates
 from lnnc.train.pareto.front import Candidate
@@ -91,7 +92,7 @@ def _compile(config: Config, making: Making, problem: Problem, trained: Trained,
     save_checkpoint(problem.checkpoint(trained, len(problem.split)), model)
     compiled = compile_model(model, config.name, making.options, config.name, making.build)
     check_budgets(compiled, Budgets(limits.flash, limits.ram, limits.cycles), making.opt)
-    source = write_files(compiled.files, folder / f"{config.name}.c")[0]
+    source = write_pair(compiled.files, folder / f"{config.name}.c")[0]
     reports = verify_model(model, source, config.compile.on, vectors=config.compile.vectors, seed=config.seed)
     bad = [f"{report.target}: {report.difference}" for report in reports if not report.passed]
     if bad:
