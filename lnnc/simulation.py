@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lnnc.codegen.bundle import bundle
+from lnnc.codegen.emit import avr_refusal
 from lnnc.codegen.names import check_layout_name
 from lnnc.errors import LnncError
 from lnnc.frontend.checkpoint import Checkpoint
@@ -20,7 +21,8 @@ from lnnc.verification import board_model, vectors_for
 from lnnc.verify.check import Report
 from lnnc.verify.device.check import Progress
 from lnnc.verify.device.run import Line, verify_board
-from lnnc.verify.virtual import AVR, BOARDS, Built, boot, build_sketch, describe_board
+from lnnc.verify.sketches import AVR, Built, build_sketch
+from lnnc.verify.virtual import BOARDS, Stack, boot, describe_board
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,13 @@ class Board:
         port: where its serial line is reached.
         machine: what emulates it.
         built: its image.
+        stack: asks for the stack used so far; None where the emulator cannot tell.
     """
 
     port: str
     machine: str
     built: Built
+    stack: Callable[[], Stack | None]
 
 
 def check_board_name(board: str) -> str:
@@ -59,8 +63,8 @@ def virtual_board(board: str, library: Mapping[str, str]) -> Iterator[Board]:
     """Build the sketch Verify of a model's library for a board and boot it."""
     with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
         built = build_sketch(board, library, "Verify", Path(folder))
-        with boot(board, built.elf, Path(folder)) as port:
-            yield Board(port, describe_board(board), built)
+        with boot(board, built.elf, Path(folder)) as running:
+            yield Board(running.port, describe_board(board), built, running.stack)
 
 
 def plan_board(
@@ -69,11 +73,18 @@ def plan_board(
     """A model compiled as the library of a sketch for a virtual board.
 
     Raises:
-        LnncError: another board, a bad model, a name that a library cannot have.
+        LnncError: another board, a bad model or one too large, a name that a library cannot have, another processor.
     """
     check_board_name(board)
     check_layout_name(name, name, "arduino")
-    return plan_model(model, name, options, build=Build(**{"target": "avr" if board in AVR else "cortex-m4", **build}))
+    own = "avr" if board in AVR else "cortex-m4"
+    chosen = Build(**{"target": own, **build})
+    if chosen.target not in (own, "generic"):
+        raise LnncError(f"{board} is no {chosen.target}", "--target", f"leave it out: {own} is what {board} has")
+    compiled = plan_model(model, name, options, build=chosen)
+    if board in AVR and (refusal := avr_refusal(compiled.program)):
+        raise LnncError(refusal, board, "lnnc simulate cortex-m4, or a smaller model")
+    return compiled
 
 
 def prove(

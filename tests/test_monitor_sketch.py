@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from monitor_device import HALVES, RAM, ROOT, SKETCH, STRICT, Device, capacities, checked, write_library
 
-from lnnc.verify.virtual import AVR, boot, build_avr, build_m4
+from lnnc.verify.sketches import AVR, build_avr, build_m4
+from lnnc.verify.virtual import boot
 
 STUB = ROOT / "tests" / "nano_stub"
 SOURCES = sorted(SKETCH.glob("*.c"))
@@ -94,8 +95,8 @@ def test_the_sketch_fits_an_uno_and_runs_there(libraries: Path) -> None:
     assert flash <= 32_256 and 2048 - ram >= 600
     assert f"{flash / 1000:.0f} KB of flash and {ram / 1000:.1f} KB of RAM" in DOCS.read_text(encoding="utf-8")
     commands, expected = conversation(HALVES, 25)
-    with boot("uno", built.elf, libraries.parent) as port:
-        assert talk(port, commands) == expected
+    with boot("uno", built.elf, libraries.parent) as running:
+        assert talk(running.port, commands) == expected
 
 
 @pytest.mark.needs("arm-none-eabi-g++", "qemu-system-arm", "serial")
@@ -104,8 +105,8 @@ def test_the_sketch_runs_on_a_cortex_m4(libraries: Path, tmp_path: Path) -> None
     built = build_m4(text, [*SOURCES, libraries / "soh" / "src" / "soh.c"], tmp_path)
     assert built.messages == ""
     commands, expected = conversation((RAM, 0, 0), 120)
-    with boot("cortex-m4", built.elf, tmp_path) as port:
-        assert talk(port, commands) == expected
+    with boot("cortex-m4", built.elf, tmp_path) as running:
+        assert talk(running.port, commands) == expected
 
 
 @pytest.mark.parametrize(

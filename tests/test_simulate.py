@@ -22,10 +22,11 @@ from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.frontend.storage import load_checkpoint, save_checkpoint
 from lnnc.pipeline import Compiled, Options, compile_model
 from lnnc.resources import example_path, firmware_text
-from lnnc.simulation import board_library, virtual_board
+from lnnc.simulation import board_library, prove, virtual_board
 from lnnc.targets import Build
 from lnnc.verify.device.link import SerialLink
-from lnnc.verify.virtual import AVR, BOARDS, boot, build_avr, build_m4, build_sketch, link_m4
+from lnnc.verify.sketches import AVR, build_avr, build_m4, build_sketch, link_m4
+from lnnc.verify.virtual import BOARDS, Stack, boot
 
 MODELS = ("soh", "cfc", "ltc")
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,6 +86,8 @@ def test_golden_trajectories_pass_over_serial(
         if (board, name) == ("uno", "soh"):
             assert flash <= UNO_FLASH
             assert ram <= UNO_RAM
+        stack, room = map(int, re.search(r"stack: (\d+) bytes at most, of (\d+)", result.out).groups())  # type: ignore[union-attr]
+        assert 100 < stack < room == AVR[board].ram - ram
 
 
 def change(path: str, edit: Callable[[str], str]) -> Callable[[dict[str, str]], None]:
@@ -178,8 +181,8 @@ def test_what_arduino_makes_of_the_sketch_runs_on_the_cortex_m4(
     built = build_m4(made, sorted(root.glob("src/*.c")), tmp_path / "m4")
     assert our_warnings(built.messages) == []
     file, options = models("soh")
-    with boot("cortex-m4", built.elf, tmp_path) as port:
-        result = lnnc("verify", file, *options, "--on", "device", "--port", port, "--vectors", 100)
+    with boot("cortex-m4", built.elf, tmp_path) as running:
+        result = lnnc("verify", file, *options, "--on", "device", "--port", running.port, "--vectors", 100)
     assert result.last == "PASS: every byte equal on device", result
 
 
@@ -196,8 +199,8 @@ def test_the_firmware_runs_without_arduino(models: Callable[[str], tuple[Path, l
     built = link_m4(sorted(tmp_path.glob("*.c")), tmp_path / "work", ["-DLNN_SELFTEST"])
     assert built.messages == ""
     file, wide = models("ltc")
-    with boot("cortex-m4", built.elf, tmp_path) as port:
-        result = lnnc("verify", file, *wide[2:], "--on", "device", "--port", port, "--vectors", 100)
+    with boot("cortex-m4", built.elf, tmp_path) as running:
+        result = lnnc("verify", file, *wide[2:], "--on", "device", "--port", running.port, "--vectors", 100)
     assert "MPS2 AN386, bare metal" in result.out
     assert "self-test passed" in result.out
     assert result.last == "PASS: every byte equal on device", result
@@ -207,6 +210,7 @@ def test_the_firmware_runs_without_arduino(models: Callable[[str], tuple[Path, l
     (("nano", "student.pt"), "expected uno, mega, cortex-m4, found 'nano'"),
     (("uno", "missing.pt"), "no such file"),
     (("uno", example_path("soh/student.pt"), "--name", "arduino"), "'arduino.h' would hide another"),
+    (("mega", example_path("soh/student.pt"), "--target", "cortex-m4"), "mega is no cortex-m4"),
 ])  # fmt: skip
 def test_wrong_words_are_told(words: tuple[str, str], said: str) -> None:
     result = lnnc("simulate", *words)
@@ -220,9 +224,9 @@ def test_a_model_with_the_name_of_one_of_our_files(models: Callable[[str], tuple
 
 
 def open_late(board: str, image: Path, folder: Path) -> None:
-    with boot(board, image, folder) as port:
+    with boot(board, image, folder) as running:
         time.sleep(1)
-        SerialLink(port)
+        SerialLink(running.port)
 
 
 def test_an_emulator_that_does_not_start_is_told(tmp_path: Path) -> None:
@@ -248,12 +252,40 @@ def test_no_emulator_is_left_behind(number: signal.Signals, models: Callable[[st
         socket.create_connection(("127.0.0.1", port))
 
 
-def test_a_model_that_does_not_fit_is_told(models: Callable[[str], tuple[Path, list[str]]]) -> None:
-    kept = models("soh")[0].with_name("wide.pt")
-    save_checkpoint(liquid_checkpoint("wide")[0], kept)
-    result = lnnc("simulate", "uno", kept)
-    assert result.code == 2
-    assert "it does not build" in result.err
+def ballasted(kind: str, size: int) -> dict[str, str]:
+    """A library whose sketch Verify has a table of so many bytes more, of this kind."""
+    value = " = {1}" if "const" in kind else ""
+    touch = f"(void)*(volatile const uint8_t *)&ballast[{size - 1}];"
+    table = f"{kind} ballast[{size}]{value};\nvoid setup()\n{{\n    {touch}"
+    texts = library("soh", "avr")
+    change("examples/Verify/Verify.ino", lambda text: text.replace("void setup()\n{", table))(texts)
+    return texts
+
+
+@pytest.mark.parametrize(("kind", "said"), [
+    ("const uint8_t PROGMEM", r"it does not fit: [\d,]+ bytes more than the flash"),
+    ("uint8_t", r"it does not fit: [\d,]+ bytes of variables, and the RAM has 2,048"),
+    ("nonsense", "it does not build"),
+])  # fmt: skip
+def test_a_sketch_that_does_not_fit_is_told(kind: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(LnncError, match=said):
+        build_sketch("uno", ballasted(kind, 30_000), "Verify", tmp_path)
+
+
+def stack_beside(ballast: int) -> Stack | None:
+    """What an Uno's stack used after some vectors, with so many bytes more among the variables."""
+    with virtual_board("uno", ballasted("uint8_t", ballast)) as running:
+        assert not prove("uno", running, compiled("soh", "avr"), 20).difference
+        return running.stack()
+
+
+def test_a_stack_that_reaches_the_variables_is_told() -> None:
+    """On a board it would change them and what follows could be anything; the emulator sees it."""
+    stack = stack_beside(500)
+    assert stack is not None
+    assert 200 < stack.used < stack.room < 2048 - 500
+    with pytest.raises(LnncError, match=r"uno: the stack ran into the variables, which leave it \d+ bytes of RAM"):
+        stack_beside(500 + stack.room - stack.used + 40)
 
 
 def test_the_path_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,6 +303,6 @@ def test_the_path_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     folder, sketch = tmp_path / flash[flash.index("--library") + 1], tmp_path / flash[-1]
     texts = {str(p.relative_to(folder)): p.read_text(encoding="utf-8") for p in folder.rglob("*") if p.is_file()}
     built = build_sketch("uno", texts, sketch.name, tmp_path / "work")
-    with boot("uno", built.elf, tmp_path / "work") as port:
-        result = lnnc(*lines[4][1:-1], port, "--vectors", 20)
+    with boot("uno", built.elf, tmp_path / "work") as running:
+        result = lnnc(*lines[4][1:-1], running.port, "--vectors", 20)
     assert result.last == "PASS: every byte equal on device", result

@@ -3,7 +3,9 @@
  *   board MCU HERTZ IMAGE.elf
  *
  * prints the terminal's name on the first line of stdout and runs until it is killed, its stdin is closed, or the
- * program crashes. The clock of the board is its own: faster than real time while bytes flow, real time when none do.
+ * program crashes or its stack reaches its variables. To a byte on stdin it answers a line: the bytes of stack that were
+ * used so far, and those that the variables leave. The clock of the board is its own: faster than real time while bytes
+ * flow, real time when none do.
  */
 #define _GNU_SOURCE /* posix_openpt, cfmakeraw, usleep */
 #include <fcntl.h>
@@ -21,18 +23,47 @@
 
 #define POLL_US 200u  /* of the board's time, between two looks at the terminal */
 #define IDLE_AFTER 250 /* looks without a byte until the board keeps to real time */
+#define PAINT 0xC5u
+#define GUARD 8 /* bytes above the variables that the stack may not touch */
 
 static int terminal;      /* our end */
 static int ready = 1;     /* the UART has room */
 static int idle;          /* looks since the last byte, at most as many as count */
 static unsigned looks;
 static avr_irq_t *to_uart;
+static int answer;             /* our stdout: simavr writes to the one it knows */
+static uint8_t *bottom, *top;  /* the RAM above the variables, painted before the start */
 
+/* The stack grows down over the paint. */
+static unsigned stack_used(void)
+{
+    const uint8_t *end = bottom;
+    while (end < top && *end == PAINT)
+        end++;
+    return (unsigned)(top - end);
+}
+
+/* A byte asks for the stack; the end of the file ends us. */
 static int parent_gone(void)
 {
     struct pollfd in = {STDIN_FILENO, POLLIN, 0};
     char byte;
-    return poll(&in, 1, 0) > 0 && read(STDIN_FILENO, &byte, 1) <= 0;
+    if (poll(&in, 1, 0) <= 0)
+        return 0;
+    if (read(STDIN_FILENO, &byte, 1) <= 0)
+        return 1;
+    dprintf(answer, "%u %u\n", stack_used(), (unsigned)(top - bottom));
+    return 0;
+}
+
+static void check_stack(void)
+{
+    int i;
+    for (i = 0; i < GUARD; i++)
+        if (bottom + i >= top || bottom[i] != PAINT) {
+            fprintf(stderr, "board: the stack ran into the variables: they leave it %u bytes\n", (unsigned)(top - bottom));
+            exit(1);
+        }
 }
 
 static void from_uart(struct avr_irq_t *irq, uint32_t value, void *unused)
@@ -69,6 +100,7 @@ static avr_cycle_count_t look(avr_t *avr, avr_cycle_count_t when, void *unused)
 {
     uint8_t byte;
     (void)unused;
+    check_stack();
     while (ready && read(terminal, &byte, 1) == 1) {
         idle = 0;
         avr_raise_irq(to_uart, byte);
@@ -111,6 +143,9 @@ static avr_t *load(const char *mcu, const char *hertz, const char *image)
     avr_init(avr);
     avr_load_firmware(avr, &firmware);
     avr->log = LOG_ERROR;
+    bottom = avr->data + avr->ioend + 1 + firmware.datasize + firmware.bsssize;
+    top = avr->data + avr->ramend + 1;
+    memset(bottom, PAINT, (size_t)(top - bottom));
     return avr;
 }
 
@@ -128,11 +163,14 @@ static void connect_uart(avr_t *avr)
 
 int main(int count, char **words)
 {
-    const int answer = dup(STDOUT_FILENO), quiet = dup2(STDERR_FILENO, STDOUT_FILENO); /* simavr writes to stdout */
     const char *name = open_terminal();
-    avr_t *avr = count == 4 ? load(words[1], words[2], words[3]) : 0;
     int state = cpu_Running;
-    if (quiet < 0 || !name || !avr) {
+    avr_t *avr;
+    answer = dup(STDOUT_FILENO);
+    if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+        return 2;
+    avr = count == 4 ? load(words[1], words[2], words[3]) : 0;
+    if ( !name || !avr) {
         fputs(count == 4 ? "board: no terminal, or not an image for this processor\n" : "board MCU HERTZ IMAGE.elf\n", stderr);
         return 2;
     }

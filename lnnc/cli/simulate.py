@@ -46,9 +46,11 @@ def simulate(
     with ExitStack() as stack:
         with waiting(f"building for {board}"):
             running = stack.enter_context(virtual_board(board, board_library(compiled)))
+        say(f"{board}: {running.machine}" + (f"; the sketch: {running.built.sizes}" if running.built.sizes else ""))
         with progressing(f"verifying on {board}", "vectors") as progress:
             report = prove(board, running, compiled, vectors, seed, timeout, progress)
-        say(f"{board}: {running.machine}" + (f"; the sketch: {running.built.sizes}" if running.built.sizes else ""))
+        if used := running.stack():
+            say(f"stack: {used.used} bytes at most, of {used.room} that the variables leave")
         code = report_verification([report])
         if keep:
             _keep(running.port)

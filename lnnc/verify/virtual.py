@@ -1,8 +1,6 @@
-"""Boards that are not there: an Arduino sketch built for one, and the emulator that runs it behind a serial port.
+"""Boards that are not there: the emulator that runs a sketch's image behind a serial port.
 
-Uno and Mega: the sketch is built by `arduino-builder` with Arduino's own AVR core and runs on simavr, whose UART is a
-pseudo-terminal. Cortex-M4: the same sketch, a small Arduino.h (`firmware/arduino_shim`) and the compiler flags of the
-Nano 33 BLE's core, on QEMU, whose UART is a TCP port of 127.0.0.1.
+Uno and Mega run on simavr, whose UART is a pseudo-terminal; a Cortex-M4 on QEMU, whose UART is a TCP port of 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -11,163 +9,40 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lnnc.errors import LnncError
 from lnnc.resources import firmware_text
-from lnnc.targets import TARGETS
-from lnnc.verify.machine import compile_image, compiler_command, run_process, shown
+from lnnc.verify.machine import compile_image, compiler_command, shown
+from lnnc.verify.sketches import AVR, LARGER, Avr
 from lnnc.verify.tools import require_tool, version_of
 
-HARDWARE = ("/usr/share/arduino/hardware", "/usr/share/arduino-builder")  # where Debian's packages put cores and tools
-# How the Nano 33 BLE's core (mbed) compiles sketches and libraries.
-_NANO = ("-Os", "-funsigned-char", "-ffunction-sections", "-fdata-sections", "-DARDUINO=10815", "-Wall", "-Wextra")
-_NANO_CXX = ("-std=gnu++14", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics")
-_BARE = ("mps2/board.c", "mps2/board.h", "harness/m4_startup.c", "harness/m4_io.h", "harness/harness.h",
-         "harness/mps2_an386.ld")  # fmt: skip
-_SHIM = ("arduino_shim/Arduino.h", "arduino_shim/Arduino.cpp")
-_M4_LINK = ("-nostdlib", "-Wl,--gc-sections", "-Wl,--entry=Reset_Handler", "-lc", "-lgcc")
-
-
-@dataclass(frozen=True)
-class Avr:
-    """A board of Arduino's AVR core.
-
-    Attributes:
-        fqbn: its name in that core.
-        chip: simavr's name of its processor.
-        hertz: its clock.
-    """
-
-    name: str
-    fqbn: str
-    chip: str
-    hertz: int = 16_000_000
-
-
-AVR = {
-    "uno": Avr("uno", "arduino:avr:uno", "atmega328p"),
-    "mega": Avr("mega", "arduino:avr:mega:cpu=atmega2560", "atmega2560"),
-    "leonardo": Avr("leonardo", "arduino:avr:leonardo", "atmega32u4"),  # its USB is not emulated: to be built only
-}
 BOARDS = ("uno", "mega", "cortex-m4")
+_OVERRUN = rb"the stack ran into the variables: they leave it (\d+) bytes"  # as firmware/simavr/board.c says it
 
 
 @dataclass(frozen=True)
-class Built:
-    """An image for a board.
+class Stack:
+    """Bytes of RAM that the stack has used so far, and that the variables leave it."""
+
+    used: int
+    room: int
+
+
+@dataclass(frozen=True, eq=False)
+class Running:
+    """A board that runs.
 
     Attributes:
-        elf: the image.
-        sizes: flash and RAM in words, as the builder tells them.
-        messages: what the compilers said.
+        port: where its serial line is reached.
+        stack: asks the emulator for the stack so far; None where it cannot tell.
     """
 
-    elf: Path
-    sizes: str
-    messages: str
-
-
-def build_sketch(
-    board: str, library: Mapping[str, str], sketch: str, workdir: Path, flags: Sequence[str] = ()
-) -> Built:
-    """Build an example of a library for a board.
-
-    Args:
-        board: a name of `AVR`, or "cortex-m4".
-        library: {path: text} of an Arduino library.
-        sketch: one of its examples.
-        workdir: a folder to work in.
-        flags: further options of the C compiler, not of the sketch's.
-
-    Raises:
-        LnncError: a tool is missing, or the code does not build or fit.
-    """
-    root = workdir / "libraries" / "model"
-    for path, text in library.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text, encoding="utf-8", newline="\n")
-    file = root / "examples" / sketch / f"{sketch}.ino"
-    if board in AVR:
-        return build_avr(AVR[board], file, workdir, flags)
-    units = [root / path for path in library if path.startswith("src/") and path.endswith(".c")]
-    return build_m4(file.read_text(encoding="utf-8"), units, workdir / "m4", flags)
-
-
-def build_avr(board: Avr, sketch: Path, workdir: Path, flags: Sequence[str] = ()) -> Built:
-    """Build a sketch with Arduino's builder; libraries are looked for in `workdir`/libraries."""
-    builder = str(require_tool("arduino-builder"))
-    places = [word for folder in HARDWARE for word in ("-hardware", folder)]
-    tools = ["-tools", "/usr/bin", "-tools", HARDWARE[1]]
-    libraries = workdir / "libraries"
-    libraries.mkdir(exist_ok=True)
-    out = workdir / f"build-{board.name}"
-    out.mkdir(exist_ok=True)
-    # Debian's core asks for a macro that its avr-gcc defines under another name only.
-    options = ["-prefs", "compiler.cpp.extra_flags=-DDECIMAL_DIG=__DECIMAL_DIG__"]
-    options += ["-prefs", f"compiler.c.extra_flags={' '.join(flags)}"] if flags else []
-    command = [builder, "-compile", *places, *tools, "-libraries", str(libraries), "-fqbn", board.fqbn]
-    command += ["-warnings", "all", *options, "-build-path", str(out), str(sketch)]
-    where = f"building {sketch.name} for {board.name}"
-    done = run_process(command, where, 600)
-    text = done.stderr.decode("utf-8", "replace") + done.stdout.decode("utf-8", "replace")
-    if done.returncode != 0:
-        raise LnncError(f"it does not build\n{shown(text.encode())}", where)
-    return Built(out / f"{sketch.name}.elf", _avr_sizes(text), text)
-
-
-def _avr_sizes(text: str) -> str:
-    """What the builder says of flash and RAM."""
-    flash = re.search(r"Sketch uses (\d+) bytes", text)
-    ram = re.search(r"Global variables use (\d+) bytes", text)
-    return f"flash {flash[1]} bytes, RAM {ram[1]} bytes and the stack" if flash and ram else ""
-
-
-def build_m4(sketch: str, units: Sequence[Path], workdir: Path, flags: Sequence[str] = ()) -> Built:
-    """Build a sketch for the emulated Cortex-M4, with the flags of the Nano 33 BLE's core."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    file = workdir / "sketch.cpp"
-    file.write_text(f"#include <Arduino.h>\n{sketch}", encoding="utf-8")
-    return link_m4([file, *units], workdir, flags, _SHIM)
-
-
-def link_m4(units: Sequence[Path], workdir: Path, flags: Sequence[str] = (), more: Sequence[str] = ()) -> Built:
-    """Compile and link a program for the emulated board.
-
-    Args:
-        units: its .c and .cpp files; one of them has main(). Their folders come first on the include path.
-        flags: further options of the C compiler.
-        more: files of the firmware besides those of the bare board.
-    """
-    board = workdir / "board"
-    board.mkdir(parents=True, exist_ok=True)
-    for name in (*_BARE, *more):
-        (board / Path(name).name).write_text(firmware_text(name), encoding="utf-8")
-    folders = dict.fromkeys(str(unit.parent.resolve()) for unit in units)
-    shared = [*TARGETS["cortex-m4"].cflags, *_NANO, "-DM4_ALLOW_UNALIGNED"]
-    shared += [f"-I{folder}" for folder in (*folders, str(board.resolve()))]
-    messages, objects = "", []
-    sources = [unit.resolve() for unit in (*units, *sorted(board.glob("*.c*")))]
-    for number, source in enumerate(sources):
-        compiler = ["arm-none-eabi-g++", *_NANO_CXX] if source.suffix == ".cpp" else ["arm-none-eabi-gcc", "-std=gnu11"]
-        options = [*shared, *([] if source.suffix == ".cpp" else flags), *compiler[1:]]
-        objects.append(f"{number}.o")  # a model may have the name of one of our files
-        messages += _compile([*compiler_command(compiler[0]), *options, "-c", str(source), "-o", objects[-1]], workdir)
-    script = ["-T", str((board / "mps2_an386.ld").resolve())]
-    linker = [*compiler_command("arm-none-eabi-g++"), *TARGETS["cortex-m4"].cflags, *objects, *script, *_M4_LINK]
-    return Built(compile_image(linker, workdir, "image.elf"), "", messages)
-
-
-def _compile(command: Sequence[str], workdir: Path) -> str:
-    """What a compiler says of a file that it takes."""
-    where = "building for cortex-m4"
-    done = run_process(command, where, 300, cwd=workdir)
-    if done.returncode != 0:
-        raise LnncError(f"it does not build\n{shown(done.stderr)}", where)
-    return done.stderr.decode("utf-8", "replace")
+    port: str
+    stack: Callable[[], Stack | None] = lambda: None
 
 
 def describe_board(board: str) -> str:
@@ -178,24 +53,44 @@ def describe_board(board: str) -> str:
 
 
 @contextmanager
-def boot(board: str, image: Path, workdir: Path) -> Iterator[str]:
-    """Run an image; gives the port under which its serial line is reached, and ends it afterwards."""
+def boot(board: str, image: Path, workdir: Path) -> Iterator[Running]:
+    """Run an image, and end it afterwards.
+
+    Raises:
+        LnncError: it does not start; or, instead of an LnncError of what is done meanwhile, why it ended by itself.
+    """
     starter = _boot_avr(AVR[board], image, workdir) if board in AVR else _boot_m4(image)
-    with starter as port:
-        yield port
+    with starter as running:
+        yield running
 
 
 @contextmanager
-def _boot_avr(board: Avr, image: Path, workdir: Path) -> Iterator[str]:
+def _boot_avr(board: Avr, image: Path, workdir: Path) -> Iterator[Running]:
     program = avr_emulator(workdir)
     command = [str(program), board.chip, str(board.hertz), str(image)]
-    with _running(command) as process:
-        assert process.stdout is not None
-        port = process.stdout.readline().decode().strip()
+    with _process(board.name, command) as process:
+        port = _line(process)
         if not port:
             process.wait(timeout=10)
             raise LnncError("it did not start", "simavr")
-        yield port
+        yield Running(port, lambda: _stack(process))
+
+
+def _line(process: subprocess.Popen[bytes]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().decode().strip()
+
+
+def _stack(process: subprocess.Popen[bytes]) -> Stack | None:
+    """What the emulator answers to a byte; None when it has ended."""
+    assert process.stdin is not None
+    try:
+        process.stdin.write(b"?")
+        process.stdin.flush()
+    except BrokenPipeError:
+        return None
+    found = re.fullmatch(r"(\d+) (\d+)", _line(process))
+    return Stack(int(found[1]), int(found[2])) if found else None
 
 
 def avr_emulator(workdir: Path) -> Path:
@@ -212,7 +107,7 @@ def avr_emulator(workdir: Path) -> Path:
 
 
 @contextmanager
-def _boot_m4(image: Path) -> Iterator[str]:
+def _boot_m4(image: Path) -> Iterator[Running]:
     """QEMU gets a port that listens already: who connects at once waits, and nobody can take the number meanwhile."""
     if os.name == "nt":
         raise LnncError("a Cortex-M4 is simulated on Linux and macOS only", "simulate", "use WSL")
@@ -222,22 +117,28 @@ def _boot_m4(image: Path) -> Iterator[str]:
         line = f"socket,id=line,server=on,wait=off,nodelay=on,fd={listener.fileno()}"
         quiet = ["-display", "none", "-monitor", "none", "-chardev", line, "-serial", "chardev:line"]
         command = [qemu, "-M", "mps2-an386", *quiet, "-kernel", str(image)]
-        with _running(command, keep=(listener.fileno(),)):
+        with _process("cortex-m4", command, keep=(listener.fileno(),)):
             listener.close()  # now it is QEMU's alone: where that does not start, nobody answers
-            yield f"socket://127.0.0.1:{port}"
+            yield Running(f"socket://127.0.0.1:{port}")
 
 
 @contextmanager
-def _running(command: Sequence[str], keep: Sequence[int] = ()) -> Iterator[subprocess.Popen[bytes]]:
+def _process(board: str, command: Sequence[str], keep: Sequence[int] = ()) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own (Ctrl-C is ours to handle), ended when the block ends, however it ends."""
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, pass_fds=keep, start_new_session=True)
     try:
         yield process
     except LnncError as fault:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.5)  # it may be about to end
         if process.poll() is None or process.stderr is None:
             raise
-        raise LnncError(f"the emulator ended\n{shown(process.stderr.read())}", Path(command[0]).name) from fault
+        said = process.stderr.read()
+        if room := re.search(_OVERRUN, said):
+            message = f"the stack ran into the variables, which leave it {int(room[1])} bytes of RAM"
+            raise LnncError(message, board, LARGER) from fault
+        raise LnncError(f"the emulator ended\n{shown(said)}", board) from fault
     finally:
         process.kill()
         process.communicate()

@@ -209,7 +209,7 @@ class Session:
     def _refused(self, code: int) -> LnncError:
         known = code in Why.__members__.values()
         said = _REFUSALS[Why(code)] if known else f"the board refuses, for a reason {code} that is not known here"
-        return LnncError(said, self.where, _CABLE)
+        return LnncError(said, self.where, f"{_CABLE}; a stack without room does this too, which `lnnc simulate` tells")
 
     def _broken(self, what: str) -> LnncError:
         return LnncError(f"its answer to {what} has another form than this protocol's", self.where, _UPLOAD)
