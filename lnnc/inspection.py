@@ -67,10 +67,11 @@ def _measured(compiled: Compiled, optional: bool) -> dict[str, Any] | None:
         if optional:
             return {"not measured": error.message}
         raise
+    in_ram = f", tables {found.data}" if found.data else ""
     return {
         "compiled with": f"arm-none-eabi-gcc {' '.join(CFLAGS)}",
-        "flash": f"{found.flash} bytes ({found.text} code, {found.rodata} tables)",
-        "RAM": f"{found.ram} bytes (state {found.state}, scratch {found.scratch}, ports {found.ports})",
+        "flash": f"{found.flash} bytes ({found.text} code, {found.rodata + found.data} tables)",
+        "RAM": f"{found.ram} bytes (state {found.state}, scratch {found.scratch}, ports {found.ports}{in_ram})",
         "stack": f"{found.stack} bytes",
     }
 
@@ -82,7 +83,7 @@ def describe_stage(compiled: Compiled, stage: str) -> str:
         "graph": lambda: render.graph_text(compiled.graph),
         "passes": lambda: render.graph_text(compiled.optimized),
         "calibrate": lambda: render.stats_text(compiled.stats),
-        "program": lambda: render.program_text(compiled.program),
+        "program": lambda: render.program_text(compiled.program, compiled.build.weights),
         "code": lambda: compiled.files.source,
     }
     return str(printers[stage]())

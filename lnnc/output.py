@@ -10,7 +10,7 @@ from pathlib import Path
 from lnnc.codegen.bundle import bundle
 from lnnc.codegen.emit import Files, read_manifest
 from lnnc.codegen.folder import check_layout_target, write_layout
-from lnnc.codegen.names import check_layout_name
+from lnnc.codegen.names import check_layout_name, hides_header
 from lnnc.errors import LnncError
 from lnnc.files import check_target, write_together
 from lnnc.pipeline import Compiled
@@ -80,13 +80,16 @@ def check_pair(source: Path) -> None:
     """Refuse to write where it cannot be done or over a file that lnnc did not generate.
 
     Raises:
-        LnncError: not a .c, a name that no #include can hold, a folder that cannot be written, another's file.
+        LnncError: not a .c, a name that no #include can hold or that hides a header of C, a folder that cannot be
+            written, another's file.
     """
     if source.suffix != ".c":
         raise LnncError(f"expected a name that ends in .c, found '{source}'", "--output", "-o lnn.c")
     if not re.fullmatch(r"[A-Za-z0-9_. +-]+", source.stem):  # it stands between the quotes of an #include
         expected = "expected a file name of ASCII letters, digits and _ . + -"
         raise LnncError(f"{expected}, found {source.name!r}", "--output", "-o lnn.c")
+    if hides_header(source.stem):
+        raise LnncError(f"its header '{source.stem}.h' would hide another of this name", "--output", "-o lnn.c")
     for file in _pair(source):
         target = check_target(file)
         text = target.read_text(encoding="utf-8", errors="replace") if target.exists() else ""

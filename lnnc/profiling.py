@@ -133,7 +133,8 @@ def _over_ram(profile: Profile, budgets: Budgets) -> str:
     if limit is None:
         return ""
     text = _over("--max-ram", found, limit, "bytes", profile, lambda layer: layer.ram)
-    return text and f"{text} (the ports take {profile.size.ports:,})"
+    tables = f", the tables {profile.size.data:,}: --weights flash leaves those out" if profile.size.data else ""
+    return text and f"{text} (the ports take {profile.size.ports:,}{tables})"
 
 
 def _over_cycles(profile: Profile, budgets: Budgets) -> str:

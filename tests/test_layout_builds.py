@@ -12,10 +12,12 @@ import pytest
 from test_layouts import compiled, library
 
 from lnnc.codegen.folder import write_layout
+from lnnc.codegen.names import hides_header
 from lnnc.pipeline import Compiled
 from lnnc.reference.quantio import to_real
 from lnnc.resources import firmware_names
 from lnnc.verify.engines import run_reference
+from lnnc.verify.sketches import HARDWARE
 
 SKETCHES = ("SelfTest", "Benchmark", "Forecast")  # those that need nothing but the model
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
@@ -51,6 +53,22 @@ static inline unsigned long micros() { return ticks += 3; }
 static inline unsigned long millis() { return ticks += 1; }
 """
 MAIN = "\nint main() { setup(); for (;;) { loop(); if (Serial.available() == 0) return 0; } }\n"
+
+
+@pytest.mark.needs("arduino-builder", "avr-gcc")
+def test_no_header_of_the_boards_is_hidden() -> None:
+    """Every header that an AVR's C library, Arduino's core and the libraries beside it have."""
+    core = Path(HARDWARE[0]) / "arduino" / "avr"
+    folders = [
+        *core.glob("cores/*"),
+        *core.glob("variants/*"),
+        *core.glob("libraries/*/src"),
+        Path("/usr/lib/avr/include"),
+    ]
+    found = {file.stem for folder in folders for file in folder.glob("*.h")}
+    assert {"Arduino", "Print", "pins_arduino", "SPI", "stdint"} <= found
+    usable = [name for name in found if re.fullmatch(r"\w+", name) and not hides_header(name, arduino=True)]
+    assert not usable
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +229,6 @@ def test_the_example_of_the_readme_compiles(name: str, written: Callable[[str, s
 
 # --- Arduino's own builder ---
 
-HARDWARE = ("/usr/share/arduino/hardware", "/usr/share/arduino-builder")
 BOARDS = {"uno": "arduino:avr:uno", "mega": "arduino:avr:mega:cpu=atmega2560", "leonardo": "arduino:avr:leonardo"}
 EXTRA = [sketch for sketch in firmware_names("arduino") if sketch not in SKETCHES]
 BUILDS = [

@@ -281,6 +281,9 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     ("cmake", "test", (), "CMake has a target"),
     ("arduino", "Arduino_net", (), "Arduino's own"),
     ("arduino", "Math", (), "would hide another"),
+    ("arduino", "stream", (), "would hide another"),
+    ("platformio", "soh", ("--name", "Print"), "would hide another"),
+    ("pair", "math.c", ("--name", "soh"), "'math.h' would hide another"),
     ("zephyr", "soh", ("--name", "stdint"), "would hide another"),
     ("platformio", "soh", ("--name", "double"), "keyword"),
 ])  # fmt: skip

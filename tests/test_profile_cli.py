@@ -232,6 +232,23 @@ def test_tables_in_ram_count_as_ram(model: Path) -> None:
 
 
 @NEEDS
+def test_every_report_counts_tables_in_ram(model: Path, tmp_path: Path) -> None:
+    command = (model, "--weights", "ram")
+    tables = sum(constant.bytes for constant in compile_model(model).program.constants)
+    data = table(*command)["data"]
+    shown = lnnc("compile", *command, "-o", tmp_path / "m.c").out
+    assert f"RAM: tables {tables} + state" in shown
+    assert f"RAM        tables {tables} + state" in (tmp_path / "m.h").read_text(encoding="utf-8")
+    assert f"RAM: tables {tables} + state" in lnnc("compile", *command, "--stop-after", "program").out
+    inspected = lnnc("inspect", *command, "--measure").out
+    assert f"RAM: tables {tables} + state" in inspected
+    assert re.search(rf"code, {data} tables\)\nRAM: .* ports \d+, tables {data}\)", inspected)
+    assert re.search(rf"RAM .*, tables {data:,}\)", lnnc("profile", *command).out)
+    refused = whole(lnnc("compile", *command, "-o", tmp_path / "m.c", "--max-ram", "1"))
+    assert f"the tables {data:,}: --weights flash leaves those out" in refused
+
+
+@NEEDS
 @pytest.mark.parametrize("path", ["plain", "intrinsics", "assembly"])
 def test_every_code_path_can_be_profiled(model: Path, path: str) -> None:
     found = table(model, "--packing", "blocks", "--path", path)

@@ -73,7 +73,7 @@ def compile_command(
 
     more = "".join(f", {file.name}" for file in written[1:])
     say(f"{written[0]}{more}: {compiled.name}_step, {compiled.options.activations}")
-    say(memory(compiled.program))
+    say(memory(compiled.program, compiled.build.weights))
     warn(compiled.lowered.warnings)
     if refusal := avr_refusal(compiled.program):
         say(f"not for AVR: {refusal}")
@@ -242,7 +242,7 @@ def inspect(
     chosen = ", ".join(f"{key} {value}" for key, value in decided.items() if value is not None)
     say(f"{table['model']}\nsha256 {table['digest']}\narithmetic {table['arithmetic']}, {chosen}\n")
     say(render.layers_text(table["layers"]) + "\n")
-    say(render.program_text(compiled.program))
+    say(render.program_text(compiled.program, compiled.build.weights))
     if wide := [layer for layer, bits in table.get("weight bits", {}).items() if bits == 16]:
         say(f"16-bit weights: {', '.join(wide)}")
     if table.get("states"):

@@ -8,11 +8,19 @@ from lnnc.errors import LnncError
 from lnnc.ir.reserved import is_word
 
 # Headers that others include by these names: one of ours on their include path would hide them, on a file system
-# without case also <SPI.h>.
+# without case also <SPI.h>. Of C and POSIX; of Arduino's cores and best-known libraries.
 _HEADERS = """
 assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic
-stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype unistd pthread memory
-arduino wprogram wire spi eeprom
+stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype
+alloca dirent endian fcntl features getopt malloc memory newlib poll pthread reent sched semaphore stdfix strings
+termios unistd
+"""
+_ARDUINO = """
+arduino wprogram wstring wcharacter wiring wiring_private binary client common compat hardwareserial
+hardwareserial_private hardwarei2c hardwarespi interrupts ipaddress itoa new pins_arduino pluggableusb print printable
+ringbuffer server stream udp usbapi usbcore usbdesc
+mbed rtos events drivers cmsis device nrf nrfx
+eeprom ethernet firmata hid keyboard liquidcrystal mouse pdm sd servo softwareserial spi stepper wifi wire
 """
 _CMAKE = """
 all all_build clean edit_cache help install package package_source preinstall rebuild_cache run_tests test zero_check
@@ -40,6 +48,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def hides_header(stem: str, arduino: bool = False) -> bool:
+    """Whether others include a header of this name: of C and POSIX, or of Arduino."""
+    return stem.lower() in _HEADERS.split() + (_ARDUINO.split() if arduino else [])
+
+
 def check_layout_name(name: str, stem: str, layout: str) -> None:
     """Refuse a prefix or file name that would hide a header, or that a build system keeps for itself.
 
@@ -47,7 +60,7 @@ def check_layout_name(name: str, stem: str, layout: str) -> None:
         LnncError: with what to choose instead.
     """
     hint = "choose another, for example --name soh"
-    if stem.lower() in _HEADERS.split():
+    if hides_header(stem, arduino=layout in ("arduino", "platformio")):
         raise LnncError(f"its header '{stem}.h' would hide another of this name", "--name", hint)
     if layout == "arduino" and stem.lower().startswith("arduino"):
         raise LnncError("libraries whose names begin with 'arduino' are Arduino's own", "--name", hint)

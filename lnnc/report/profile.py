@@ -77,9 +77,10 @@ def profile_text(profile: Profile, plain: bool = False) -> str:
     else:
         lines += [f"cycles, time and energy: not modelled: {profile.target.unmodelled}", ""]
     size = profile.size
+    in_ram = f", tables {size.data:,}" if size.data else ""
     lines += [
         f"flash   {size.flash:,} bytes (.text {size.text:,}, .rodata {size.rodata:,}, .data {size.data:,})",
-        f"RAM     {size.ram:,} bytes (state {size.state:,}, scratch {size.scratch:,}, ports {size.ports:,})",
+        f"RAM     {size.ram:,} bytes (state {size.state:,}, scratch {size.scratch:,}, ports {size.ports:,}{in_ram})",
         f"stack   {profile.stack:,} bytes at worst" + (f", {profile.step.stack:,} seen" if profile.step else ""),
     ]
     if size.external:

@@ -79,14 +79,14 @@ def stats_text(stats: dict[str, Stats]) -> str:
     return columns(("tensor", "min", "max", "mean", "99.95 % of |x|"), rows)
 
 
-def program_text(program: Program) -> str:
-    """Ports, buffers and calls of the integer program."""
+def program_text(program: Program, weights: str = "flash") -> str:
+    """Ports, buffers and calls of the integer program. weights: which memory holds its tables."""
     ports = [f"input   {port_text(p)}" for p in program.inputs] + [f"output  {port_text(p)}" for p in program.outputs]
     rows: list[Row] = []
     for block in program.blocks:
         rows += _block_rows(program, block)
     table = columns(("layer", "kernel", "what", "writes", "format", "in"), rows)
-    return "\n".join([*ports, "", table, "", memory(program)])
+    return "\n".join([*ports, "", table, "", memory(program, weights)])
 
 
 def _block_rows(program: Program, block: Block) -> list[Row]:
@@ -102,13 +102,14 @@ def _call_row(program: Program, call: Call, mark: str) -> Row:
     return (call.src, mark + call.kernel, call.does, f"{written.name}[{written.size}]", written.note, where)
 
 
-def memory(program: Program) -> str:
-    """Sizes that follow from the program alone."""
+def memory(program: Program, weights: str) -> str:
+    """Sizes that follow from the program alone, and from which memory holds its tables (`Build.weights`)."""
     tables = sum(c.bytes for c in program.constants)
     ports = 2 * (program.input_size + program.output_size)
+    in_ram = f"tables {tables} + " if weights == "ram" else ""
     return (
         f"flash: {tables} bytes of tables, and the code\n"
-        f"RAM: state {state_bytes(program)} + scratch {scratch_bytes(program)} + ports {ports} bytes"
+        f"RAM: {in_ram}state {state_bytes(program)} + scratch {scratch_bytes(program)} + ports {ports} bytes"
     )
 
 
