@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 from library_rules import ARDUINO, PLATFORMIO, Library
-from liquid import liquid_model
+from liquid import liquid_checkpoint, liquid_model
 from networks import small_models
 from small import document, lnnc, save
 
 from lnnc import files
-from lnnc.codegen.bundle import bundle, facts, named, zipped
+from lnnc.codegen.bundle import bundle, example_time, facts, named, zipped
 from lnnc.convert import Model
 from lnnc.errors import LnncError
 from lnnc.frontend.parse import parse_checkpoint
@@ -33,11 +33,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @functools.cache
 def compiled(name: str) -> Compiled:
-    """The student whose outputs come with every tenth sample; models of several ports; one that takes a time."""
+    """The student whose outputs come with every tenth sample; models of several ports; two that take a time."""
     if name == "soh":
         return compile_model(example_path("soh/student.pt"), "soh")
     if name == "timed":
         return liquid_model("timed")
+    if name == "brief":
+        checkpoint, options = liquid_checkpoint("timed")
+        return compile_model(checkpoint, name, replace(options, runtime_dt=(0.01, 0.1)))
     described, width = small_models()[name]
     return compile_model(parse_checkpoint(described, name), name, Options(width))
 
@@ -98,7 +101,16 @@ def test_the_readme_says_which_model_and_how() -> None:
         assert all(fact in text for fact in facts(compiled("soh").files.header))
     arduino = library("arduino")["README.md"]
     assert all(f"**{sketch}**" in arduino for sketch in firmware_names("arduino"))
-    assert "timed_dt_from_real" in library("cmake", "timed")["README.md"]
+    assert "timed_dt_from_real(1.0f)" in library("cmake", "timed")["README.md"]
+    assert "brief_dt_from_real(0.06f)" in library("cmake", "brief")["README.md"]  # its range is 0.01 ... 0.1
+
+
+@pytest.mark.parametrize(("frac", "low", "high"), [
+    (30, 10**9, 2**31 - 1), (20, 12_345, 12_345), (0, 99, 101), (-4, 10, 4000), (24, 1, 2), (16, 1, 65_536),
+])  # fmt: skip
+def test_the_time_that_is_shown_is_in_the_range(frac: int, low: int, high: int) -> None:
+    header = f"#define M_DT_FRAC ({frac})\n#define M_DT_MIN {low}\n#define M_DT_MAX {high}\n"
+    assert low <= float(example_time(header, "M").removesuffix("f")) * 2.0**frac <= high
 
 
 def test_every_public_name_is_coloured() -> None:
