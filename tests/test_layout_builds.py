@@ -296,30 +296,31 @@ def on_simavr(elf: Path, until: str) -> str:
 PARENT = """\
 cmake_minimum_required(VERSION 3.13)
 project(parent LANGUAGES C)
-enable_testing()
-add_subdirectory("{folder}" model)
 add_executable(firmware main.c)
-target_link_libraries(firmware PRIVATE soh::soh)
 """
 
 
 @pytest.mark.needs("cmake", "make", "gcc")
 def test_cmake_builds_and_tests_it_inside_another_project(tmp_path: Path) -> None:
+    """With the lines and the command of its README, as they stand there."""
     made = library("cmake")
     write_layout(made, tmp_path / "soh", "cmake")
-    (tmp_path / "CMakeLists.txt").write_text(PARENT.format(folder=tmp_path / "soh"))
+    found = re.search(r"^```cmake\n(.*?)^```$.*`(-D\w+=ON)`.*`(ctest .*?)`", made["README.md"], re.M | re.S)
+    assert found
+    lines, option, test = found.groups()
+    (tmp_path / "CMakeLists.txt").write_text(PARENT + lines)
     main = "#include <soh.h>\nint main(void) { static soh_state s; soh_reset(&s); return 0; }\n"
     (tmp_path / "main.c").write_text(main)
     build = tmp_path / "build"
     flags = "-DCMAKE_C_FLAGS=-Wall -Wextra -Werror"
-    run("cmake", "-S", tmp_path, "-B", build, "-DSOH_SELFTEST=ON", flags)
+    run("cmake", "-S", tmp_path, "-B", build, option, flags)
     run("cmake", "--build", build)
     run(build / "firmware")
-    assert "100% tests passed, 0 tests failed out of 1" in run("ctest", cwd=build)
+    assert "100% tests passed, 0 tests failed out of 1" in run(*test.split(), cwd=build)
     golden = tmp_path / "soh" / "src" / "soh_golden.h"
     golden.write_text(with_another_output(golden.read_text()))
     run("cmake", "--build", build)
-    assert subprocess.run(["ctest"], cwd=build, capture_output=True, check=False).returncode != 0
+    assert subprocess.run(test.split(), cwd=build, capture_output=True, check=False).returncode != 0
 
 
 @pytest.mark.needs("cmake", "make", "gcc")
