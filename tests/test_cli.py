@@ -70,6 +70,23 @@ def test_every_command_and_option_explains_itself(path: tuple[str, ...], command
     assert lnnc(*path, "-h").out == shown.out
 
 
+@pytest.mark.parametrize(("path", "command"), list(commands()), ids=str)
+def test_no_option_takes_nan_for_a_number(path: tuple[str, ...], command: click.Command) -> None:
+    """click's own types do, and every comparison lets it through."""
+    for parameter in command.params:
+        if isinstance(parameter.type, click.types.FloatParamType):
+            for text in ("nan", "inf", "-inf"):
+                with pytest.raises(click.BadParameter):
+                    parameter.type_cast_value(click.Context(command), text)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_no_board_is_waited_for_without_an_end(value: str, model: Path) -> None:
+    for words in (("verify", model, "--on", "device"), ("simulate", "uno", model)):
+        result = lnnc(*words, "--timeout", value)
+        assert result.code == 2 and "--timeout" in result.err and value in result.err
+
+
 def test_the_commands_of_the_overview_exist() -> None:
     overview = lnnc("--help").out
     assert set(re.findall(r"^  lnnc (\w+)", overview, re.M)) == set(cli.cli.commands)
