@@ -115,7 +115,7 @@ def facts(header: str) -> list[str]:
 
 
 def example_time(header: str, upper: str) -> str:
-    """A time that a model takes, as C writes it: of few digits, near the middle of the range; "" where it takes none."""
+    """A time that a model takes, as C writes it: few digits, near the middle of its range; "" where it takes none."""
     found = re.search(rf"{upper}_DT_FRAC \((-?\d+)\)\n.*_MIN (\d+)\n.*_MAX (\d+)\n", header)
     if not found:
         return ""
