@@ -231,6 +231,30 @@ def test_what_others_wrote_is_left_alone(model: Path, tmp_path: Path) -> None:
     assert "does not exist" in refused(model, tmp_path / "no" / "soh")
 
 
+@pytest.mark.parametrize("path", ["README.md", "src/soh.c", "examples/Verify", "examples/Verify/Verify.ino"])
+def test_what_is_write_protected_is_left_alone(path: str, model: Path, tmp_path: Path) -> None:
+    """As a protected pair or zip: a rename would not ask."""
+    assert compile_to(model, tmp_path / "soh")[0] == 0
+    protected = tmp_path / "soh" / path
+    protected.chmod(protected.stat().st_mode & ~0o222)
+    said = refused(model, tmp_path / "soh", layout="cmake")
+    assert str(protected) in said and "write-protected" in said
+    with pytest.raises(LnncError, match="write-protected"):
+        files.write_folder(tmp_path / "soh", {"a": b"1"}, {})
+    protected.chmod(0o755)
+    assert compile_to(model, tmp_path / "soh")[0] == 0
+
+
+def test_a_place_that_is_none_is_told(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert f"'{tmp_path / 'file'}' is no folder" in refused(model, tmp_path / "file" / "soh", layout="cmake")
+    (tmp_path / "soh").symlink_to(tmp_path / "no" / "soh")
+    assert f"a link into '{tmp_path / 'no'}', which does not exist" in refused(model, tmp_path / "soh", layout="cmake")
+    (tmp_path / "soh").unlink()
+    (tmp_path / "soh").symlink_to(tmp_path / "file" / "soh")
+    assert f"'{tmp_path / 'file'}', which is no folder" in refused(model, tmp_path / "soh", layout="cmake")
+
+
 def refused(model: Path, folder: Path, *more: object, layout: str = "arduino") -> str:
     before = contents(folder.parent) if folder.parent.exists() else {}
     code, said = compile_to(model, folder, layout, *more)

@@ -10,7 +10,7 @@ from pathlib import Path
 from lnnc.codegen.bundle import contents, zipped
 from lnnc.codegen.emit import read_manifest
 from lnnc.errors import LnncError
-from lnnc.files import check_folder, check_target, write_folder
+from lnnc.files import check_folder, check_inside, check_target, write_folder
 from lnnc.targets import FOLDERS
 
 # What the Arduino IDE takes as the folder of a library, for every layout: more needs quoting somewhere.
@@ -49,6 +49,7 @@ def _check_ours(target: Path, folder: Path) -> None:
     foreign = sorted({path.relative_to(target).as_posix() for path in files} - ours)
     if foreign:
         raise LnncError(f"holds '{foreign[0]}', which is no part of a layout and would be lost", str(folder), _OTHER)
+    check_inside(folder)
 
 
 def _text(path: Path) -> str:
