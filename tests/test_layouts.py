@@ -207,6 +207,7 @@ def test_what_lnnc_wrote_is_replaced(model: Path, tmp_path: Path) -> None:
     (folder / "src" / "soh.h").write_text("damaged")
     assert compile_to(model, folder)[0] == 0
     assert contents(tmp_path) == first
+    (tmp_path / "soh.zip").unlink()
     assert compile_to(model, folder, "zephyr", "--name", "pump")[0] == 0
     assert not (folder / "library.properties").exists() and (folder / "include" / "pump.h").exists()
     (tmp_path / "empty").mkdir()
@@ -229,6 +230,19 @@ def test_what_others_wrote_is_left_alone(model: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     assert "it is no folder" in refused(model, tmp_path / "file")
     assert "does not exist" in refused(model, tmp_path / "no" / "soh")
+
+
+def test_a_stale_zip_is_told(model: Path, tmp_path: Path) -> None:
+    folder, stale = tmp_path / "soh", tmp_path / "soh.zip"
+    assert compile_to(model, folder)[1].count("warning") == 0
+    for _ in range(2):
+        result = lnnc("compile", model, "--layout", "cmake", "-o", folder)
+        assert result.code == 0 and result.err.startswith(f"warning: {stale} is still the library")
+        assert result.err.count("\n") == 1 and stale.exists()
+    stale.rename(tmp_path / "pump.zip")  # the library of another folder: compile_to expects no warning
+    assert compile_to(model, folder, "cmake")[0] == compile_to(model, tmp_path / "pump", "cmake")[0] == 0
+    stale.write_bytes(b"PK")
+    assert compile_to(model, folder, "cmake")[0] == 0
 
 
 @pytest.mark.parametrize("path", ["README.md", "src/soh.c", "examples/Verify", "examples/Verify/Verify.ino"])

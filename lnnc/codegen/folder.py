@@ -58,21 +58,32 @@ def _text(path: Path) -> str:
 
 def _check_zip(file: Path) -> None:
     target = check_target(file)
-    if not target.exists():
-        return
+    if target.exists() and not _is_our_zip(target):
+        raise LnncError("exists, and lnnc did not generate it", str(file), _OTHER)
+
+
+def _is_our_zip(file: Path, inside: str = "") -> bool:
+    """Whether it is a zip with C that lnnc generated, in a folder that begins with `inside`."""
     try:
-        with zipfile.ZipFile(target) as archive:
-            sources = [name for name in archive.namelist() if name.endswith(".c")]
-            if any(read_manifest(archive.read(name).decode("utf-8", "replace")) is not None for name in sources):
-                return
+        with zipfile.ZipFile(file) as archive:
+            sources = [name for name in archive.namelist() if name.startswith(inside) and name.endswith(".c")]
+            return any(read_manifest(archive.read(name).decode("utf-8", "replace")) is not None for name in sources)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
-        pass
-    raise LnncError("exists, and lnnc did not generate it", str(file), _OTHER)
+        return False
 
 
 def zip_beside(folder: Path) -> Path:
     """The zip of an Arduino library: what the IDE installs."""
     return folder.with_name(f"{folder.name}.zip")
+
+
+def stale_zip(folder: Path, layout: str) -> Path | None:
+    """The zip beside a folder that has become another layout: the library that was there before.
+
+    It is told, not removed: somebody may have put it aside just there.
+    """
+    file = zip_beside(folder)
+    return file if layout != "arduino" and _is_our_zip(file, f"{folder.name}/") else None
 
 
 def write_layout(texts: Mapping[str, str], folder: Path, layout: str) -> list[Path]:
