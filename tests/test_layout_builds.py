@@ -50,6 +50,7 @@ static unsigned long ticks;
 static inline unsigned long micros() { return ticks += 3; }
 static inline unsigned long millis() { return ticks += 1; }
 """
+WORDS = ("nan", "-NAN", "inf", "-infinity", "1e999")  # strtod takes them
 MAIN = "\nint main() { setup(); for (;;) { loop(); if (Serial.available() == 0) return 0; } }\n"
 
 
@@ -102,14 +103,15 @@ def test_forecast_answers_what_the_reference_computes(
     model = compiled(name)
     lines, expected = conversation(model, 21)
     numbers = model.program.input_size + (model.program.time is not None)
-    said = [*lines, "reset", lines[0].replace(" ", ",\t"), "1 2 x", "1 " * (numbers + 1), "1" * 30, ""]
+    words = [" ".join(["1"] * (numbers - 1) + [word]) for word in WORDS]
+    said = [*lines, "reset", lines[0].replace(" ", ",\t"), "1 2 x", "1 " * (numbers + 1), "1" * 30, *words, ""]
     program = sketch_program(written("arduino", name), "Forecast", tmp_path)
     answers = run(program, said="\r\n".join(said)).splitlines()
-    assert len(answers) == len(lines) + 4
+    assert len(answers) == len(lines) + 4 + len(WORDS)
     for answer, row in zip(answers, expected, strict=False):
         check_answer(answer, row, model)
     assert answers[len(lines)] == answers[0]
-    assert answers[len(lines) + 1 :] == [f"expected numbers in a line: {numbers}"] * 3
+    assert answers[len(lines) + 1 :] == [f"expected numbers in a line: {numbers}"] * (3 + len(WORDS))
 
 
 def conversation(model: Compiled, steps: int) -> tuple[list[str], np.ndarray]:
