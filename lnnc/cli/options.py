@@ -135,12 +135,15 @@ def vector_options(command: F) -> F:
     """How many steps a verification runs, and which."""
     options = (
         click.option(
-            "--vectors", type=click.IntRange(1, 100_000), default=128, show_default=True, help="About how many steps."
+            "--vectors", type=click.IntRange(1, 100_000), metavar="N", default=128, show_default=True,
+            help="Of a window model about N steps. Of a model with a state, 5 streams, or 8 with calibration data, of "
+            "about N/3 steps each, or of more until windows are full and resets seen; of these a device runs as many "
+            "whole ones as make up N steps.",
         ),
         click.option(
             "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random vectors."
         ),
-    )
+    )  # fmt: skip
     return with_options(command, options)  # type: ignore[no-any-return]
 
 
