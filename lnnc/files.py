@@ -65,9 +65,19 @@ def _checked_target(file: Path, target: Path) -> Path:
 def _check_parent(file: Path, target: Path) -> None:
     folder = target.parent
     if not folder.is_dir():
-        raise LnncError(f"the folder '{file.parent}' does not exist", str(file), "create it, or choose another path")
+        _tell_missing(file, folder)
     if _protected(folder):
         raise LnncError(f"cannot write into '{folder}' (it is write-protected)", str(file), "choose another folder")
+
+
+def _tell_missing(file: Path, folder: Path) -> None:
+    """Say of a folder that is none what it is, and where a link led there, that it did."""
+    wrong = "is no folder" if folder.exists() else "does not exist"
+    if file.is_symlink():
+        raise LnncError(f"it is a link into '{folder}', which {wrong}", str(file), "choose another path")
+    if folder.exists():
+        raise LnncError(f"'{file.parent}' is no folder", str(file), "choose another path")
+    raise LnncError(f"the folder '{file.parent}' does not exist", str(file), "create it, or choose another path")
 
 
 def check_folder(folder: Path) -> Path:
@@ -84,6 +94,19 @@ def check_folder(folder: Path) -> Path:
         if target.exists() and _protected(target):
             raise LnncError("cannot write: the folder is write-protected", str(folder), "choose another path")
     return target
+
+
+def check_inside(folder: Path) -> None:
+    """As `check_folder`, for what a folder holds.
+
+    Raises:
+        LnncError: a file or folder in it is write-protected.
+    """
+    with _told(folder):
+        for path in sorted(folder.rglob("*")):
+            if not path.is_symlink() and _protected(path):
+                what = "folder" if path.is_dir() else "file"
+                raise LnncError(f"cannot write: the {what} is write-protected", str(path), "choose another folder")
 
 
 def _protected(path: Path) -> bool:
@@ -133,10 +156,11 @@ def write_folder(folder: Path, contents: Mapping[str, bytes], beside: Mapping[Pa
     What was there is moved aside, comes back when anything fails or is interrupted, and is gone at the end.
 
     Raises:
-        LnncError: the folder cannot be written, or the disk is full; nothing has then been replaced.
+        LnncError: the folder or something in it cannot be written, or the disk is full; nothing has then been replaced.
     """
     with _told(folder):
         target = check_folder(folder)
+        check_inside(folder)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
             room = Path(temporary)
             for path, data in contents.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lnnc.codegen.bundle import bundle
 from lnnc.codegen.emit import Files, read_manifest
-from lnnc.codegen.folder import check_layout_target, write_layout
+from lnnc.codegen.folder import check_layout_target, stale_zip, write_layout
 from lnnc.codegen.names import check_layout_name, hides_header
 from lnnc.errors import LnncError
 from lnnc.files import check_target, write_together
@@ -74,6 +74,12 @@ def write_output(compiled: Compiled, output: Output) -> tuple[Path, ...]:
         return write_pair(compiled.files, output.path)
     texts = bundle(compiled.files, compiled.identity, output.layout, output.path.name)
     return tuple(write_layout(texts, output.path, output.layout))
+
+
+def left_behind(output: Output) -> list[str]:
+    """Warnings of what an earlier layout left beside a folder, and this one does not renew."""
+    stale = None if output.layout == PAIR else stale_zip(output.path, output.layout)
+    return [f"{stale} is still the library that an earlier compile wrote: remove it"] if stale else []
 
 
 def check_pair(source: Path) -> None:

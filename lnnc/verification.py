@@ -35,7 +35,7 @@ def verify_model(
         source: a generated .c file with its header beside it; None generates one. It carries its name and options.
         options: all of them, or only those that are asked for.
         build: fields of `Build`, those that are asked for.
-        vectors: about how many steps to run on each machine.
+        vectors: how much to run on each machine: see `vectors_for`; of that a device runs about so many steps.
         line: where a "device" is: what runs there must have been compiled from this model with these options.
         progress: called after every vector on a device.
 
@@ -71,7 +71,7 @@ def board_model(compiled: Compiled, c_text: str = "") -> Model:
 
 
 def vectors_for(compiled: Compiled, count: int, seed: int) -> list[Group]:
-    """About `count` vectors for a model, some from its calibration data."""
+    """Vectors for a model, some from its calibration data: see `make_groups`."""
     kept = compiled.checkpoint.calibration
     data = None if kept is None else shaped(compiled.checkpoint, kept)
     return make_groups(compiled.program, data, count, seed)

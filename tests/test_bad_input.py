@@ -511,7 +511,9 @@ def test_a_folder_that_cannot_be_written(model: Path) -> None:
     locked.mkdir(mode=0o555)
     refused(lnnc("compile", model, "-o", locked / "x.c"), "locked", "write-protected")
     refused(lnnc("compile", model, "-o", model.parent / "no" / "x.c"), "does not exist", "create it")
-    refused(lnnc("compile", model, "-o", model / "x.c"), "does not exist")
+    refused(lnnc("compile", model, "-o", model / "x.c"), f"'{model}' is no folder")
+    (model.parent / "link.c").symlink_to(model.parent / "no" / "x.c")
+    refused(lnnc("compile", model, "-o", model.parent / "link.c"), f"a link into '{model.parent / 'no'}', which does")
     refused(lnnc("compile", model, "-o", model.parent / ("a" * 300 + ".c"), "--name", "x"), "cannot write")
     assert list(locked.iterdir()) == []
 

@@ -21,6 +21,9 @@ import pytest
 from small import OUTPUTS, WINDOW, document, lnnc, save
 
 from lnnc import cli
+from lnnc.frontend.parse import parse_checkpoint
+from lnnc.pipeline import compile_model
+from lnnc.verify.vectors import fewer, make_groups
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("checkpoint", "graph", "passes", "calibrate", "program", "code")
@@ -68,6 +71,23 @@ def test_every_command_and_option_explains_itself(path: tuple[str, ...], command
     for option in (p for p in command.params if isinstance(p, click.Option)):
         assert option.help or isinstance(option.type, click.Choice), option.name
     assert lnnc(*path, "-h").out == shown.out
+
+
+@pytest.mark.parametrize(("path", "command"), list(commands()), ids=str)
+def test_no_option_takes_nan_for_a_number(path: tuple[str, ...], command: click.Command) -> None:
+    """click's own types do, and every comparison lets it through."""
+    for parameter in command.params:
+        if isinstance(parameter.type, click.types.FloatParamType):
+            for text in ("nan", "inf", "-inf"):
+                with pytest.raises(click.BadParameter):
+                    parameter.type_cast_value(click.Context(command), text)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_no_board_is_waited_for_without_an_end(value: str, model: Path) -> None:
+    for words in (("verify", model, "--on", "device"), ("simulate", "uno", model)):
+        result = lnnc(*words, "--timeout", value)
+        assert result.code == 2 and "--timeout" in result.err and value in result.err
 
 
 def test_the_commands_of_the_overview_exist() -> None:
@@ -228,6 +248,23 @@ def test_verify_ends_with_pass(model: Path, source: Path) -> None:
 
 def test_a_machine_is_asked_once(model: Path) -> None:
     assert lnnc("verify", model, "--on", "host, host").out.count("vectors") == 1
+
+
+@pytest.mark.parametrize("mode", ["window", "stream"])
+def test_vectors_are_as_many_as_the_help_says(mode: str) -> None:
+    said = " ".join(lnnc("verify", "--help").out.split())
+    assert "Of a window model about N steps. Of a model with a state, 5 streams, or 8 with calibration data" in said
+    compiled = compile_model(parse_checkpoint(document(mode), mode))
+    for kept, streams in ((compiled.checkpoint.calibration, 8), (None, 5)):
+        short, groups = (make_groups(compiled.program, kept, count) for count in (1, 1000))
+        steps = sum(group.steps for group in groups)
+        if mode == "window":
+            assert 700 <= steps <= 1020
+            continue
+        assert [group.inputs.shape[0] for group in groups] == [streams]
+        assert 1000 / 3.5 <= groups[0].inputs.shape[1] <= 1000 / 2.8
+        assert sum(group.steps for group in short) > 40 * streams  # a window of 8, a reset, another window
+        assert 1000 <= sum(group.steps for group in fewer(groups, 1000)) <= 1000 + steps / streams
 
 
 def edited(source: Path, change: Callable[[str], str]) -> Path:

@@ -143,13 +143,22 @@ def test_a_terminal_that_hangs_up(model: Path, firmware: Firmware) -> None:
     (("--port", "/dev/ttyNOTHERE"), "cannot open it (No such file or directory)"),
     (("--port", "socket://127.0.0.1:9"), "start the other side first"),
     (("--port", "loop://", "--baud", 1200), "bootloader"),
-    (("--port", "nonsense://x"), "cannot open it"),
+    (("--port", "nonsense://x"), "protocol 'nonsense' not known"),
+    (("--port", "/dev/null"), "cannot open it (it is no serial port)"),
+    (("--port", "spy:///dev/null"), "cannot open it (it is no serial port)"),
+    (("--port", ""), "--port: it names no port"),
+    (("--port", "socket://127.0.0.1"), "expected socket://HOST:PORT with a number of 1 to 65535"),
+    (("--port", "socket://"), "expected socket://HOST:PORT"),
+    (("--port", "socket://127.0.0.1:99999"), "expected socket://HOST:PORT"),
+    (("--port", "rfc2217://127.0.0.1:x"), "expected rfc2217://HOST:PORT"),
+    (("--port", "socket://127.0.0.1:9"), "cannot open it (Connection refused)"),
 ])  # fmt: skip
 def test_ports_that_do_not_open_are_told(words: tuple[object, ...], said: str, model: Path) -> None:
     result = lnnc("verify", model, "--on", "device", *words)
     assert result.code == 2
     assert said in result.err, result.err
     assert "fix: " in result.err
+    assert ("start the other side" in result.err) == ("socket://127.0.0.1:9" in words)
 
 
 def test_a_port_without_a_device_is_a_mistake(model: Path) -> None:

@@ -52,6 +52,7 @@ static unsigned long ticks;
 static inline unsigned long micros() { return ticks += 3; }
 static inline unsigned long millis() { return ticks += 1; }
 """
+WORDS = ("nan", "-NAN", "inf", "-infinity", "1e999")  # strtod takes them
 MAIN = "\nint main() { setup(); for (;;) { loop(); if (Serial.available() == 0) return 0; } }\n"
 
 
@@ -120,14 +121,15 @@ def test_forecast_answers_what_the_reference_computes(
     model = compiled(name)
     lines, expected = conversation(model, 21)
     numbers = model.program.input_size + (model.program.time is not None)
-    said = [*lines, "reset", lines[0].replace(" ", ",\t"), "1 2 x", "1 " * (numbers + 1), "1" * 30, ""]
+    words = [" ".join(["1"] * (numbers - 1) + [word]) for word in WORDS]
+    said = [*lines, "reset", lines[0].replace(" ", ",\t"), "1 2 x", "1 " * (numbers + 1), "1" * 30, *words, ""]
     program = sketch_program(written("arduino", name), "Forecast", tmp_path)
     answers = run(program, said="\r\n".join(said)).splitlines()
-    assert len(answers) == len(lines) + 4
+    assert len(answers) == len(lines) + 4 + len(WORDS)
     for answer, row in zip(answers, expected, strict=False):
         check_answer(answer, row, model)
     assert answers[len(lines)] == answers[0]
-    assert answers[len(lines) + 1 :] == [f"expected numbers in a line: {numbers}"] * 3
+    assert answers[len(lines) + 1 :] == [f"expected numbers in a line: {numbers}"] * (3 + len(WORDS))
 
 
 def conversation(model: Compiled, steps: int) -> tuple[list[str], np.ndarray]:
@@ -215,16 +217,17 @@ def test_the_self_test_may_be_compiled_into_the_model(written: Callable[[str, st
 
 
 @pytest.mark.needs("gcc")
-@pytest.mark.parametrize("name", ["soh", "timed"])
-def test_the_example_of_the_readme_compiles(name: str, written: Callable[[str, str], Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["soh", "timed", "brief"])
+def test_the_example_of_the_readme_works(name: str, written: Callable[[str, str], Path], tmp_path: Path) -> None:
+    """It gives a result: only a student waits for nine more samples first."""
     folder = written("zephyr", name)
     found = re.search(r"^```c\n(.*?\n)\n(static.*?\n)\n(.*?)^```$", (folder / "README.md").read_text(), re.M | re.S)
     assert found
-    text = f"{found[1]}{found[2]}float result;\nint main(void)\n{{\n{found[3]}return 0;\n}}\n"
+    text = f"{found[1]}{found[2]}int main(void)\n{{\nfloat result = -1e30f;\n{found[3]}return result > -1e30f;\n}}\n"
     (tmp_path / "main.c").write_text(text)
     flags = ("-std=c99", *WARNINGS, "-I", folder / "include")
     run("gcc", *flags, tmp_path / "main.c", folder / "src" / f"{name}.c", "-o", tmp_path / "main")
-    run(tmp_path / "main")
+    assert subprocess.run([tmp_path / "main"], check=False).returncode == (name != "soh")
 
 
 # --- Arduino's own builder ---
@@ -312,30 +315,31 @@ def on_simavr(elf: Path, until: str) -> str:
 PARENT = """\
 cmake_minimum_required(VERSION 3.13)
 project(parent LANGUAGES C)
-enable_testing()
-add_subdirectory("{folder}" model)
 add_executable(firmware main.c)
-target_link_libraries(firmware PRIVATE soh::soh)
 """
 
 
 @pytest.mark.needs("cmake", "make", "gcc")
 def test_cmake_builds_and_tests_it_inside_another_project(tmp_path: Path) -> None:
+    """With the lines and the command of its README, as they stand there."""
     made = library("cmake")
     write_layout(made, tmp_path / "soh", "cmake")
-    (tmp_path / "CMakeLists.txt").write_text(PARENT.format(folder=tmp_path / "soh"))
+    found = re.search(r"^```cmake\n(.*?)^```$.*`(-D\w+=ON)`.*`(ctest .*?)`", made["README.md"], re.M | re.S)
+    assert found
+    lines, option, test = found.groups()
+    (tmp_path / "CMakeLists.txt").write_text(PARENT + lines)
     main = "#include <soh.h>\nint main(void) { static soh_state s; soh_reset(&s); return 0; }\n"
     (tmp_path / "main.c").write_text(main)
     build = tmp_path / "build"
     flags = "-DCMAKE_C_FLAGS=-Wall -Wextra -Werror"
-    run("cmake", "-S", tmp_path, "-B", build, "-DSOH_SELFTEST=ON", flags)
+    run("cmake", "-S", tmp_path, "-B", build, option, flags)
     run("cmake", "--build", build)
     run(build / "firmware")
-    assert "100% tests passed, 0 tests failed out of 1" in run("ctest", cwd=build)
+    assert "100% tests passed, 0 tests failed out of 1" in run(*test.split(), cwd=build)
     golden = tmp_path / "soh" / "src" / "soh_golden.h"
     golden.write_text(with_another_output(golden.read_text()))
     run("cmake", "--build", build)
-    assert subprocess.run(["ctest"], cwd=build, capture_output=True, check=False).returncode != 0
+    assert subprocess.run(test.split(), cwd=build, capture_output=True, check=False).returncode != 0
 
 
 @pytest.mark.needs("cmake", "make", "gcc")

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 from library_rules import ARDUINO, PLATFORMIO, Library
-from liquid import liquid_model
+from liquid import liquid_checkpoint, liquid_model
 from networks import small_models
 from small import document, lnnc, save
 
 from lnnc import files
-from lnnc.codegen.bundle import bundle, facts, named, zipped
+from lnnc.codegen.bundle import bundle, example_time, facts, named, zipped
 from lnnc.convert import Model
 from lnnc.errors import LnncError
 from lnnc.frontend.parse import parse_checkpoint
@@ -33,11 +33,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @functools.cache
 def compiled(name: str) -> Compiled:
-    """The student whose outputs come with every tenth sample; models of several ports; one that takes a time."""
+    """The student whose outputs come with every tenth sample; models of several ports; two that take a time."""
     if name == "soh":
         return compile_model(example_path("soh/student.pt"), "soh")
     if name == "timed":
         return liquid_model("timed")
+    if name == "brief":
+        checkpoint, options = liquid_checkpoint("timed")
+        return compile_model(checkpoint, name, replace(options, runtime_dt=(0.01, 0.1)))
     described, width = small_models()[name]
     return compile_model(parse_checkpoint(described, name), name, Options(width))
 
@@ -98,7 +101,16 @@ def test_the_readme_says_which_model_and_how() -> None:
         assert all(fact in text for fact in facts(compiled("soh").files.header))
     arduino = library("arduino")["README.md"]
     assert all(f"**{sketch}**" in arduino for sketch in firmware_names("arduino"))
-    assert "timed_dt_from_real" in library("cmake", "timed")["README.md"]
+    assert "timed_dt_from_real(1.0f)" in library("cmake", "timed")["README.md"]
+    assert "brief_dt_from_real(0.06f)" in library("cmake", "brief")["README.md"]  # its range is 0.01 ... 0.1
+
+
+@pytest.mark.parametrize(("frac", "low", "high"), [
+    (30, 10**9, 2**31 - 1), (20, 12_345, 12_345), (0, 99, 101), (-4, 10, 4000), (24, 1, 2), (16, 1, 65_536),
+])  # fmt: skip
+def test_the_time_that_is_shown_is_in_the_range(frac: int, low: int, high: int) -> None:
+    header = f"#define M_DT_FRAC ({frac})\n#define M_DT_MIN {low}\n#define M_DT_MAX {high}\n"
+    assert low <= float(example_time(header, "M").removesuffix("f")) * 2.0**frac <= high
 
 
 def test_every_public_name_is_coloured() -> None:
@@ -195,6 +207,7 @@ def test_what_lnnc_wrote_is_replaced(model: Path, tmp_path: Path) -> None:
     (folder / "src" / "soh.h").write_text("damaged")
     assert compile_to(model, folder)[0] == 0
     assert contents(tmp_path) == first
+    (tmp_path / "soh.zip").unlink()
     assert compile_to(model, folder, "zephyr", "--name", "pump")[0] == 0
     assert not (folder / "library.properties").exists() and (folder / "include" / "pump.h").exists()
     (tmp_path / "empty").mkdir()
@@ -217,6 +230,43 @@ def test_what_others_wrote_is_left_alone(model: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     assert "it is no folder" in refused(model, tmp_path / "file")
     assert "does not exist" in refused(model, tmp_path / "no" / "soh")
+
+
+def test_a_stale_zip_is_told(model: Path, tmp_path: Path) -> None:
+    folder, stale = tmp_path / "soh", tmp_path / "soh.zip"
+    assert compile_to(model, folder)[1].count("warning") == 0
+    for _ in range(2):
+        result = lnnc("compile", model, "--layout", "cmake", "-o", folder)
+        assert result.code == 0 and result.err.startswith(f"warning: {stale} is still the library")
+        assert result.err.count("\n") == 1 and stale.exists()
+    stale.rename(tmp_path / "pump.zip")  # the library of another folder: compile_to expects no warning
+    assert compile_to(model, folder, "cmake")[0] == compile_to(model, tmp_path / "pump", "cmake")[0] == 0
+    stale.write_bytes(b"PK")
+    assert compile_to(model, folder, "cmake")[0] == 0
+
+
+@pytest.mark.parametrize("path", ["README.md", "src/soh.c", "examples/Verify", "examples/Verify/Verify.ino"])
+def test_what_is_write_protected_is_left_alone(path: str, model: Path, tmp_path: Path) -> None:
+    """As a protected pair or zip: a rename would not ask."""
+    assert compile_to(model, tmp_path / "soh")[0] == 0
+    protected = tmp_path / "soh" / path
+    protected.chmod(protected.stat().st_mode & ~0o222)
+    said = refused(model, tmp_path / "soh", layout="cmake")
+    assert str(protected) in said and "write-protected" in said
+    with pytest.raises(LnncError, match="write-protected"):
+        files.write_folder(tmp_path / "soh", {"a": b"1"}, {})
+    protected.chmod(0o755)
+    assert compile_to(model, tmp_path / "soh")[0] == 0
+
+
+def test_a_place_that_is_none_is_told(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert f"'{tmp_path / 'file'}' is no folder" in refused(model, tmp_path / "file" / "soh", layout="cmake")
+    (tmp_path / "soh").symlink_to(tmp_path / "no" / "soh")
+    assert f"a link into '{tmp_path / 'no'}', which does not exist" in refused(model, tmp_path / "soh", layout="cmake")
+    (tmp_path / "soh").unlink()
+    (tmp_path / "soh").symlink_to(tmp_path / "file" / "soh")
+    assert f"'{tmp_path / 'file'}', which is no folder" in refused(model, tmp_path / "soh", layout="cmake")
 
 
 def refused(model: Path, folder: Path, *more: object, layout: str = "arduino") -> str:

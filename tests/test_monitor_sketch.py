@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forecast_students import lives, random_student
 from monitor_device import HALVES, RAM, ROOT, SKETCH, STRICT, Device, capacities, checked, write_library
 
+from lnnc.output import write_pair
+from lnnc.pipeline import compile_model
+from lnnc.train.students.package import student_checkpoint
 from lnnc.verify.sketches import AVR, build_avr, build_m4
 from lnnc.verify.virtual import boot
 
@@ -39,6 +43,32 @@ def test_the_core_compiles_without_a_warning(compiler: str, libraries: Path) -> 
         command = [compiler, *options, *STRICT, "-I", str(libraries / "soh" / "src"), "-c", str(source)]
         done = subprocess.run([*command, "-o", str(libraries / "out.o")], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[:3000]
+
+
+@pytest.mark.needs("gcc", "g++")
+@pytest.mark.parametrize("gate", [True, False])
+def test_a_model_without_a_trust_gate_is_refused_by_the_header(gate: bool, tmp_path: Path) -> None:
+    """In C and in the sketch's C++, with a line that says what is missing."""
+    student = random_student("linear", "stream", gate, 1)
+    model = compile_model(student_checkpoint(student, lives(4, 300, 1), "student"), "soh")
+    write_pair(model.files, tmp_path / "soh.c")
+    for language in ("c", "c++"):
+        command = ["gcc", "-x", language, "-fsyntax-only", "-I", str(tmp_path), str(SKETCH / "monitor.h")]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert ("model_needs_a_trust_gate" in done.stderr) == (done.returncode != 0) == (not gate), done.stderr
+
+
+@pytest.mark.needs("cc")
+def test_the_command_of_the_host_program_works(libraries: Path, tmp_path: Path) -> None:
+    """As its comment has it, from the root of the repository with the library where docs/monitor.md puts it."""
+    text = (SKETCH.parent / "host.c").read_text(encoding="utf-8")
+    found = re.search(r"^ \*     (cc .*?)\n \*/", text, re.M | re.S)
+    assert found
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "soh").symlink_to(libraries / "soh")
+    subprocess.run(found[1].replace("\n *", "\n"), shell=True, cwd=tmp_path, check=True)
+    done = subprocess.run([tmp_path / "monitor"], input="cap 1 1.1\n", capture_output=True, text=True, check=True)
+    assert "ok 1 q14=16384 missing=9" in done.stdout
 
 
 # --- the sketch on virtual boards ---

@@ -1,7 +1,8 @@
 /* The monitor as a program of this machine: lines in from standard input, answers to standard output. It forgets
- * everything at its end.
+ * everything at its end. From the root of the repository, with the library that docs/monitor.md has made in soh:
  *
- *     cc -std=c99 -I SohMonitor -I soh/src host.c SohMonitor/[a-z]*.c soh/src/soh.c -o monitor
+ *     cc -std=c99 -I examples/monitor/SohMonitor -I soh/src examples/monitor/host.c \
+ *         examples/monitor/SohMonitor/[a-z]*.c soh/src/soh.c -o monitor
  */
 #include "lines.h"
 #include <stdio.h>

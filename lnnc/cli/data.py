@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from lnnc.cli.options import Number
 from lnnc.cli.terminal import say, waiting, warn
 
 
@@ -31,7 +32,8 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
 @data_group.command("import")
 @click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option("-o", "--output", help="The .h5 to write.")
-@click.option("--nominal", type=float, help="Nominal capacity in Ah; SOH = capacity / nominal (known for MATR: 1.1).")
+@click.option("--nominal", type=Number(),
+              help="Nominal capacity in Ah; SOH = capacity / nominal (known for MATR: 1.1).")  # fmt: skip
 @click.option("--already-soh", is_flag=True, help="The values are SOH (about 1 when new), not Ah.")
 @click.option("--licence", help="Licence of the data, kept in the file (known for MATR: CC BY 4.0).")
 @click.option("--columns", callback=_names, metavar="NAME,...",

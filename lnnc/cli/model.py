@@ -53,7 +53,7 @@ def compile_command(
     """
     from lnnc.frontend.storage import load_checkpoint
     from lnnc.inspection import describe_stage
-    from lnnc.output import check_output, make_output, write_output
+    from lnnc.output import check_output, left_behind, make_output, write_output
     from lnnc.pipeline import plan_model
 
     if stop_after and any(budgets.values()):
@@ -74,7 +74,7 @@ def compile_command(
     more = "".join(f", {file.name}" for file in written[1:])
     say(f"{written[0]}{more}: {compiled.name}_step, {compiled.options.activations}")
     say(memory(compiled.program, compiled.build.weights))
-    warn(compiled.lowered.warnings)
+    warn([*compiled.lowered.warnings, *left_behind(place)])
     if refusal := avr_refusal(compiled.program):
         say(f"not for AVR: {refusal}")
 

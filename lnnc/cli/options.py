@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -13,6 +14,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 PORT_OPTIONS = ("port", "unit", "range")
 ARITHMETIC_OPTIONS = ("activations", "input_frac", "output_frac", "weight_bits", "runtime_dt")
 BUILD_OPTIONS = ("target", "weights", "packing")
+
+
+class _Finite:
+    """What click takes as a float and no comparison refuses, NaN and Inf, is no number here."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)  # type: ignore[misc]
+        if not math.isfinite(number):
+            raise click.BadParameter(f"expected a finite number, found {value!r}", ctx, param)
+        return number
+
+
+class Number(_Finite, click.types.FloatParamType):
+    """A finite number; the type of every option that takes one."""
+
+
+class NumberRange(_Finite, click.FloatRange):
+    """A finite number between limits."""
 
 
 def span(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, float] | None:
@@ -116,12 +135,15 @@ def vector_options(command: F) -> F:
     """How many steps a verification runs, and which."""
     options = (
         click.option(
-            "--vectors", type=click.IntRange(1, 100_000), default=128, show_default=True, help="About how many steps."
+            "--vectors", type=click.IntRange(1, 100_000), metavar="N", default=128, show_default=True,
+            help="Of a window model about N steps. Of a model with a state, 5 streams, or 8 with calibration data, of "
+            "about N/3 steps each, or of more until windows are full and resets seen; of these a device runs as many "
+            "whole ones as make up N steps.",
         ),
         click.option(
             "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random vectors."
         ),
-    )
+    )  # fmt: skip
     return with_options(command, options)  # type: ignore[no-any-return]
 
 
@@ -135,7 +157,7 @@ def line_options(command: F) -> F:
         ),
         click.option("--baud", type=click.IntRange(300), help="Of a device (default: 115200)."),
         click.option(
-            "--timeout", "patience", type=click.FloatRange(0.05, 600), metavar="SECONDS",
+            "--timeout", "patience", type=NumberRange(0.05, 600), metavar="SECONDS",
             help="That a device may take for an answer; then it is asked again, three times (default: 2).",
         ),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from lnnc.cli.options import quantity, with_options
+from lnnc.cli.options import Number, quantity, with_options
 from lnnc.cli.terminal import say
 from lnnc.errors import LnncError
 
@@ -172,7 +172,7 @@ def _weights(_: click.Context, __: click.Parameter, value: str | None) -> dict[s
 @click.option("--max-ram", metavar="BYTES", callback=quantity(1024), help="State, scratch and ports take no more RAM.")
 @click.option("--max-cycles", metavar="N", callback=quantity(1000),
               help="The worst step takes no more modelled cycles, e.g. 10k (1k = 1000).")  # fmt: skip
-@click.option("--max-error", type=float, help="The error is no larger.")
+@click.option("--max-error", type=Number(), help="The error is no larger.")
 @click.option("--rule", type=click.Choice(RULES), help="Of those that fit: the smallest error (default), the knee of "
               "the front of error and --cost, the smallest weighted sum.")  # fmt: skip
 @click.option(

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lnnc.cli.model import report_verification
-from lnnc.cli.options import compile_options, make_options, prefix_of, vector_options
+from lnnc.cli.options import NumberRange, compile_options, make_options, prefix_of, vector_options
 from lnnc.cli.terminal import progressing, say, waiting
 
 
@@ -20,7 +20,7 @@ from lnnc.cli.terminal import progressing, say, waiting
 @compile_options
 @vector_options
 @click.option(
-    "--timeout", type=click.FloatRange(0.05, 600), default=5.0, show_default=True,
+    "--timeout", type=NumberRange(0.05, 600), default=5.0, show_default=True,
     help="Seconds that the board may take for an answer; then it is asked again, three times.",
 )  # fmt: skip
 @click.option("--keep", is_flag=True, help="Keep the board running at its port afterwards, until Ctrl-C.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lnnc.cli.options import Number, NumberRange
 from lnnc.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -49,20 +50,20 @@ def _units(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]
               help="Networks trained apart; the student is their mean.")  # fmt: skip
 @click.option("--phases", type=click.IntRange(1, 10), default=10, show_default=True,
               help="Ways of cutting a life into blocks to train on.")  # fmt: skip
-@click.option("--scale", type=click.FloatRange(0.0, 3.0), default=0.3, show_default=True,
+@click.option("--scale", type=NumberRange(0.0, 3.0), default=0.3, show_default=True,
               help="Spread of the factors that lives are bent by, 0: none.")  # fmt: skip
-@click.option("--fade", type=click.FloatRange(0.0, 1.0), default=0.0, show_default=True,
+@click.option("--fade", type=NumberRange(0.0, 1.0), default=0.0, show_default=True,
               help="Spread of the SOH lost at first to fades that slow down, added to every second phase of a stream: "
                    "for cells unlike those that it learns from.")  # fmt: skip
 @click.option("--folds", type=click.IntRange(2), metavar="K",
               help="Train K students, each without the cells that it is scored on.")  # fmt: skip
 @click.option("--folds-from", metavar="FOLDS.json", help="Take these folds.")
 @click.option("--steps", type=click.IntRange(1), default=3000, show_default=True, help="Updates of the weights.")
-@click.option("--peak-lr", type=float, help="Highest learning rate (default: 0.006).")
-@click.option("--weight-decay", type=float, default=1e-4, show_default=True, help="Of AdamW.")
+@click.option("--peak-lr", type=Number(), help="Highest learning rate (default: 0.006).")
+@click.option("--weight-decay", type=Number(), default=1e-4, show_default=True, help="Of AdamW.")
 @click.option("--batch", type=click.IntRange(0), default=256, show_default=True,
               help="Samples of a step; whole lives are always taken all.")  # fmt: skip
-@click.option("--clip", type=float, default=0.0, help="Largest norm of the gradient (default: no limit).")
+@click.option("--clip", type=Number(), default=0.0, help="Largest norm of the gradient (default: no limit).")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, draws and folds.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of torch.")
 def train(dataset: str, output: str, folds: int | None, folds_from: str | None, threads: int, **given: Any) -> None:

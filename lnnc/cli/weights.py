@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from lnnc.cli.options import fraction, import_options, span
+from lnnc.cli.options import Number, fraction, import_options, span
 from lnnc.cli.terminal import say
 from lnnc.errors import LnncError
 
@@ -20,8 +20,8 @@ def import_group() -> None:
 @click.argument("weights")
 @click.option("--dt", callback=fraction, help="Euler time step, a number or a fraction (1/9).")
 @click.option("--steps", type=click.IntRange(1, 10_000), help="Euler steps of one inference.")
-@click.option("--scaler-min", type=float, help="Minimum of the min/max scaler it was trained with.")
-@click.option("--scaler-max", type=float, help="Maximum of that scaler.")
+@click.option("--scaler-min", type=Number(), help="Minimum of the min/max scaler it was trained with.")
+@click.option("--scaler-max", type=Number(), help="Maximum of that scaler.")
 @click.option("--no-scaler", is_flag=True, help="It was trained on raw values.")
 @click.option("--calibration", help=".npz or .npy with typical inputs in real units: (N, window), or (N, T, features).")
 @click.option("--keep", type=click.Choice(["inputs", "ranges"]), default="inputs", show_default=True,

@@ -10,7 +10,7 @@ from pathlib import Path
 from lnnc.codegen.bundle import contents, zipped
 from lnnc.codegen.emit import read_manifest
 from lnnc.errors import LnncError
-from lnnc.files import check_folder, check_target, write_folder
+from lnnc.files import check_folder, check_inside, check_target, write_folder
 from lnnc.targets import FOLDERS
 
 # What the Arduino IDE takes as the folder of a library, for every layout: more needs quoting somewhere.
@@ -49,6 +49,7 @@ def _check_ours(target: Path, folder: Path) -> None:
     foreign = sorted({path.relative_to(target).as_posix() for path in files} - ours)
     if foreign:
         raise LnncError(f"holds '{foreign[0]}', which is no part of a layout and would be lost", str(folder), _OTHER)
+    check_inside(folder)
 
 
 def _text(path: Path) -> str:
@@ -57,21 +58,32 @@ def _text(path: Path) -> str:
 
 def _check_zip(file: Path) -> None:
     target = check_target(file)
-    if not target.exists():
-        return
+    if target.exists() and not _is_our_zip(target):
+        raise LnncError("exists, and lnnc did not generate it", str(file), _OTHER)
+
+
+def _is_our_zip(file: Path, inside: str = "") -> bool:
+    """Whether it is a zip with C that lnnc generated, in a folder that begins with `inside`."""
     try:
-        with zipfile.ZipFile(target) as archive:
-            sources = [name for name in archive.namelist() if name.endswith(".c")]
-            if any(read_manifest(archive.read(name).decode("utf-8", "replace")) is not None for name in sources):
-                return
+        with zipfile.ZipFile(file) as archive:
+            sources = [name for name in archive.namelist() if name.startswith(inside) and name.endswith(".c")]
+            return any(read_manifest(archive.read(name).decode("utf-8", "replace")) is not None for name in sources)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
-        pass
-    raise LnncError("exists, and lnnc did not generate it", str(file), _OTHER)
+        return False
 
 
 def zip_beside(folder: Path) -> Path:
     """The zip of an Arduino library: what the IDE installs."""
     return folder.with_name(f"{folder.name}.zip")
+
+
+def stale_zip(folder: Path, layout: str) -> Path | None:
+    """The zip beside a folder that has become another layout: the library that was there before.
+
+    It is told, not removed: somebody may have put it aside just there.
+    """
+    file = zip_beside(folder)
+    return file if layout != "arduino" and _is_our_zip(file, f"{folder.name}/") else None
 
 
 def write_layout(texts: Mapping[str, str], folder: Path, layout: str) -> list[Path]:

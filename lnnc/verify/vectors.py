@@ -46,7 +46,9 @@ class Group:
 
 
 def make_groups(program: Program, calibration: Array | None, count: int, seed: int = 0) -> list[Group]:
-    """About `count` vectors for a model.
+    """Vectors for a model: about `count` of a window; of what has a state, streams of about `count` / 3 each.
+
+    A stream is as long as it takes to fill windows, to be reset, and to fill them again, however small `count` is.
 
     Args:
         calibration: real inputs, (N, inputs) or (N, T, features) for streams; None where the model carries ranges only.

@@ -89,7 +89,7 @@ static void end_token()
         return;
     }
     const double value = strtod(token, &end);
-    if (*end != '\0')
+    if (*end != '\0' || !(value - value == 0.0)) /* NaN and Inf are no numbers here */
         unreadable = true;
     else
         take_number((float)value);

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import errno
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from lnnc.errors import LnncError
 
@@ -114,15 +115,45 @@ def _open(port: str, baud: int) -> Any:
     more: dict[str, Any] = {} if port.startswith("rfc2217:") else {"write_timeout": 5}
     if "://" not in port:
         more["exclusive"] = True  # else a serial monitor that is open takes half of the bytes
+    _check_address(port)
     try:
         return serial.serial_for_url(port, baudrate=baud, timeout=_SLICE, **more)
-    except (OSError, ValueError, NotImplementedError) as fault:
+    except (OSError, ValueError, NotImplementedError, _TerminalError) as fault:
         raise LnncError(f"cannot open it ({_reason(fault)})", port, _advice(port, fault)) from fault
+
+
+def _check_address(port: str) -> None:
+    """Refuse what pyserial would answer with its own insides: no name, or an address without the number of its port."""
+    if not port:
+        raise LnncError("it names no port", "--port", f"ports that are here: {known_ports()}")
+    if not _is_remote(port):
+        return
+    try:
+        number = urlsplit(port).port
+    except ValueError:  # no number, or one above 65535
+        number = None
+    if not number:
+        scheme = port.partition(":")[0]
+        expected = f"expected {scheme}://HOST:PORT with a number of 1 to 65535 for PORT"
+        raise LnncError(expected, port, f"--port {scheme}://127.0.0.1:4000")
+
+
+def _is_remote(port: str) -> bool:
+    """Whether it is the address of something that listens."""
+    return port.lower().startswith(("socket://", "rfc2217://"))
+
+
+def _root(fault: BaseException) -> BaseException:
+    """What the system raised, before pyserial wrapped it."""
+    return fault if fault.__context__ is None else _root(fault.__context__)
 
 
 def _reason(fault: Exception) -> str:
     """The system's words, without pyserial's wrapping."""
-    return os.strerror(fault.errno) if isinstance(fault, OSError) and fault.errno else str(fault)
+    root = _root(fault)
+    if isinstance(root, OSError | _TerminalError) and root.args[:1] == (errno.ENOTTY,):
+        return "it is no serial port"
+    return (root.strerror if isinstance(root, OSError) else None) or str(fault)
 
 
 def _advice(port: str, fault: Exception) -> str:
@@ -132,9 +163,9 @@ def _advice(port: str, fault: Exception) -> str:
         return "close what uses it; on Linux add yourself to the group 'dialout' and log in again"
     if "busy" in text or "lock" in text:
         return "close the serial monitor or whatever else has it open"
-    if "://" in port:
-        return "start the other side first, e.g. --port socket://127.0.0.1:4000"
-    return f"ports that are here: {known_ports()}"
+    if _is_remote(port) and isinstance(_root(fault), OSError):
+        return "start the other side first, and check its address: --port socket://127.0.0.1:4000, say"
+    return f"ports that are here: {known_ports()}; or --port socket://HOST:PORT"
 
 
 @dataclass(frozen=True)
