@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -150,6 +153,34 @@ def write_together(parts: Sequence[tuple[Path, Callable[[Path], None]]]) -> None
                 temporary.replace(target)
 
 
+class NoRoomError(LnncError):
+    """There is no temporary folder to work in, or no room in it: the fault of nothing that is worked on."""
+
+
+@contextmanager
+def work_folder() -> Iterator[Path]:
+    """A temporary folder in which compilers and emulators work; gone afterwards.
+
+    Raises:
+        NoRoomError: it cannot be made, or is full.
+    """
+    hint = "make room there, or name another folder: TMPDIR=... lnnc ..."
+    try:
+        made = tempfile.TemporaryDirectory(prefix="lnnc-")
+    except OSError as error:
+        raise NoRoomError(f"no temporary folder can be made ({reason(error)})", "TMPDIR", hint) from error
+    try:
+        yield Path(made.name)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = str(Path(made.name).parent)
+        raise NoRoomError(f"the temporary folder is full ({reason(error)})", where, hint) from error
+    finally:
+        with _undisturbed():
+            made.cleanup()
+
+
 def write_folder(folder: Path, contents: Mapping[str, bytes], beside: Mapping[Path, bytes]) -> None:
     """Write a folder, and files beside it, whole: into a temporary folder first, then renamed.
 
@@ -158,7 +189,7 @@ def write_folder(folder: Path, contents: Mapping[str, bytes], beside: Mapping[Pa
     Raises:
         LnncError: the folder or something in it cannot be written, or the disk is full; nothing has then been replaced.
     """
-    with _told(folder):
+    with _told(folder), _undisturbed():
         target = check_folder(folder)
         check_inside(folder)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
@@ -169,6 +200,25 @@ def write_folder(folder: Path, contents: Mapping[str, bytes], beside: Mapping[Pa
             for number, data in enumerate(beside.values(), 1):
                 (room / str(number)).write_bytes(data)
             _exchange([target, *map(check_target, beside)], room)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C waits for the end of some quick work: a clean-up that is interrupted leaves things behind."""
+    if threading.current_thread() is not threading.main_thread():  # which alone hears of signals
+        yield
+        return
+    caught: list[int] = []
+    names = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heard = [name for name in names if callable(signal.getsignal(name))]
+    before = {name: signal.signal(name, lambda number, _: caught.append(number)) for name in heard}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+        if caught:
+            signal.raise_signal(caught[0])
 
 
 def _exchange(places: Sequence[Path], room: Path) -> None:

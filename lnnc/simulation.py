@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from lnnc.codegen.bundle import bundle
 from lnnc.codegen.emit import avr_refusal
 from lnnc.codegen.names import check_layout_name
 from lnnc.errors import LnncError
+from lnnc.files import work_folder
 from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.pipeline import Compiled, plan_model
 from lnnc.quantize.context import Options
@@ -61,9 +61,9 @@ def board_library(compiled: Compiled) -> dict[str, str]:
 @contextmanager
 def virtual_board(board: str, library: Mapping[str, str]) -> Iterator[Board]:
     """Build the sketch Verify of a model's library for a board and boot it."""
-    with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
-        built = build_sketch(board, library, "Verify", Path(folder))
-        with boot(board, built.elf, Path(folder)) as running:
+    with work_folder() as folder:
+        built = build_sketch(board, library, "Verify", folder)
+        with boot(board, built.elf, folder) as running:
             yield Board(running.port, describe_board(board), built, running.stack)
 
 

@@ -6,6 +6,7 @@ import functools
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 import zipfile
@@ -308,6 +309,35 @@ def test_a_failure_leaves_everything_as_it_was(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["soh", "soh.zip"]
     files.write_folder(folder, {"a": b"4"}, {beside: b"5"})
     assert contents(tmp_path) == {"soh/a": b"4", "soh.zip": b"5"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_until_a_folder_is_written(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every write, rename and removal; it counts afterwards."""
+    folder, beside = tmp_path / "soh", tmp_path / "soh.zip"
+    files.write_folder(folder, {"a": b"1"}, {beside: b"3"})
+
+    def signalling(method: object) -> object:
+        def call(*args: object, **named: object) -> object:
+            signal.raise_signal(number)
+            return method(*args, **named)  # type: ignore[operator]
+
+        return call
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            for where, name in ((Path, "write_bytes"), (Path, "rename"), (os, "rmdir")):
+                patch.setattr(where, name, signalling(getattr(where, name)))
+            with pytest.raises(KeyboardInterrupt):
+                files.write_folder(folder, {"a": b"4"}, {beside: b"5"})
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert contents(tmp_path) == {"soh/a": b"4", "soh.zip": b"5"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["soh", "soh.zip"]
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

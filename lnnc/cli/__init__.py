@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 
 import click
 
@@ -20,6 +22,19 @@ from lnnc.cli.terminal import BAD_INPUT, INTERRUPTED, OK, complain
 from lnnc.cli.train import train
 from lnnc.cli.weights import import_group
 from lnnc.errors import LnncError
+
+# These start compilers and emulators, and work in temporary folders. (A training looks after itself and its workers.)
+ON_MACHINES = ("compile", "verify", "simulate", "run", "inspect", "profile", "demo")
+
+
+def end_by_signal() -> None:
+    """Let a closed terminal or a kill unwind as Ctrl-C does: neither an emulator nor a folder may be left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ("SIGTERM", "SIGHUP"):  # there is no SIGHUP on Windows
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it
+            signal.signal(number, signal.default_int_handler)
 
 
 def main() -> None:
@@ -40,7 +55,8 @@ def main() -> None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="lnnc")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Compile a trained liquid neural network to fixed-point C that is bit-exact with a NumPy reference.
 
     \b
@@ -69,6 +85,8 @@ def cli() -> None:
 
     Exit codes: 0 ok, 1 verification failed, 2 bad input or usage.
     """
+    if ctx.invoked_subcommand in ON_MACHINES:
+        end_by_signal()
 
 
 for _command in (

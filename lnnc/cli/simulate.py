@@ -41,7 +41,6 @@ def simulate(
     """
     from lnnc.simulation import board_library, plan_board, prove, virtual_board
 
-    end_by_signal()
     compiled = plan_board(board, model, prefix_of(name), make_options(given), built)
     with ExitStack() as stack:
         with waiting(f"building for {board}"):
@@ -55,15 +54,6 @@ def simulate(
         if keep:
             _keep(running.port)
     ctx.exit(code)
-
-
-def end_by_signal() -> None:
-    """Let a closed terminal or a kill unwind as Ctrl-C does: an emulator must not be left behind."""
-    import signal
-
-    for name in ("SIGTERM", "SIGHUP"):  # there is no SIGHUP on Windows
-        if hasattr(signal, name) and threading.current_thread() is threading.main_thread():
-            signal.signal(getattr(signal, name), signal.default_int_handler)
 
 
 def _keep(port: str) -> None:

@@ -7,12 +7,12 @@ call graph that gcc writes (`-fstack-usage`, `-fcallgraph-info=su`: GCC manual, 
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lnnc.errors import LnncError
+from lnnc.files import work_folder
 from lnnc.verify.machine import compile_image, compiler_command
 from lnnc.verify.model_run import header_name
 from lnnc.verify.tools import require_tool
@@ -88,8 +88,7 @@ def measure(c_text: str, h_text: str, name: str, cflags: Sequence[str] = CFLAGS)
     compiler = compiler_command("arm-none-eabi-gcc")
     require_tool("pyelftools")
     header = header_name(c_text)
-    with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
-        work = Path(folder)
+    with work_folder() as work:
         (work / header).write_text(h_text, encoding="utf-8")
         (work / "model.c").write_text(c_text, encoding="utf-8")
         (work / "sizes.c").write_text(_sizes_source(header, name), encoding="utf-8")

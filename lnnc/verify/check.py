@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +11,7 @@ import numpy as np
 
 from lnnc.codegen.emit import read_manifest
 from lnnc.errors import LnncError
+from lnnc.files import NoRoomError, work_folder
 from lnnc.ir.program import Buffer, Call, Program, struct_bytes
 from lnnc.ir.saved import members, model_id
 from lnnc.kernels.fixed import Ints
@@ -101,8 +101,8 @@ def check_model(
     """
     vectors = compared = 0
     try:
-        with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
-            image = build_model(machine, c_text, h_text, name, Path(folder), opt=opt, flags=flags)
+        with work_folder() as folder:
+            image = build_model(machine, c_text, h_text, name, folder, opt=opt, flags=flags)
             for group in groups:
                 script = make_script(program, group, model_of(program, c_text))
                 got = observe(program, machine, image, script.records)
@@ -112,6 +112,8 @@ def check_model(
                 if at is not None:
                     text = _locate(program, (c_text, h_text, name), machine, group, at, (script, got), opt, flags)
                     return Report(target, machine.describe(), vectors, compared, text)
+    except NoRoomError:
+        raise
     except LnncError as error:
         return Report(target, machine.describe(), vectors, compared, f"it does not build or run: {error}")
     return Report(target, machine.describe(), vectors, compared)
@@ -128,8 +130,8 @@ def _locate(
     step = sum(e.kind == "S" for e in want[:index])
     layer = ""
     if want[index].kind in "RS":
-        with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
-            image = build_model(machine, *files, Path(folder), trace=True, opt=opt, flags=flags)
+        with work_folder() as folder:
+            image = build_model(machine, *files, folder, trace=True, opt=opt, flags=flags)
             data = encode_records(script.records[row])
             size = struct_bytes(program.of_kind("state"))[1]
             events = decode_output(machine.run(image, data, timeout=600), program.output_size, size)

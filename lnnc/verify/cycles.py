@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from lnnc.errors import LnncError
+from lnnc.files import work_folder
 from lnnc.ir.graph import Array
 from lnnc.ir.program import Program
 from lnnc.kernels.fixed import Ints
@@ -119,8 +119,8 @@ def count(image: Path, data: bytes, entry: str) -> Counted:
     """
     require_cycle_tools()
     where = "counting instructions with unicorn"
-    with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
-        blob, out = input_file(data, Path(folder)), Path(folder) / "counts.json"
+    with work_folder() as folder:
+        blob, out = input_file(data, folder), folder / "counts.json"
         command = [sys.executable, "-m", "lnnc.verify.cycle_runner", str(image), str(blob), entry, str(out)]
         check_run(run_process(command, where, timeout=600, env=package_env()), where)
         found = json.loads(out.read_text(encoding="ascii"))
@@ -187,8 +187,8 @@ def measure_step(
         raise LnncError(f"no cycle model for {target.name}: {target.unmodelled}", "--target", "--target cortex-m4")
     require_cycle_tools()
     records, inputs = steady_records(program, calibration)
-    with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
-        image = build_profiled(files, name, target, opt, Path(folder), flags)
+    with work_folder() as folder:
+        image = build_profiled(files, name, target, opt, folder, flags)
         book = PriceBook(image, instruction_owners(image, files[0], name))
         counted = count(image, encode_records(records), f"{name}_step")
         calls = [book.price(call) for call in counted.calls]

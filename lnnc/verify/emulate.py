@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import struct
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lnnc.errors import LnncError
+from lnnc.files import work_folder
 from lnnc.resources import firmware_text
 from lnnc.targets import TARGETS
 from lnnc.verify.machine import (
@@ -95,11 +95,11 @@ class M4Machine:
     def run(self, image: Path, data: bytes, timeout: float = 120) -> bytes:
         """See `Machine.run`."""
         where = f"running on {self.describe()}"
-        with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
-            blob = input_file(data, Path(folder))
+        with work_folder() as folder:
+            blob = input_file(data, folder)
             if self.emulator == "qemu":
                 return check_run(run_process(_qemu_command(image, blob), where, timeout), where)
-            out = Path(folder) / "output.bin"
+            out = folder / "output.bin"
             command = _unicorn_command(image, blob, out)
             check_run(run_process(command, where, timeout, env=package_env()), where)
             return out.read_bytes()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 
 from lnnc.errors import LnncError
+from lnnc.files import work_folder
 from lnnc.ir.evaluate import evaluate
 from lnnc.ir.graph import Array, Graph
 from lnnc.ir.program import Program
@@ -94,8 +92,8 @@ def run_machine(
 ) -> Array:
     """Generated C (source, header) on a machine, in real units; shapes and errors as `run_reference`."""
     group = _group(program, streams, times)
-    with tempfile.TemporaryDirectory(prefix="lnnc-") as folder:
-        image = build_model(machine, *files, name, Path(folder))
+    with work_folder() as folder:
+        image = build_model(machine, *files, name, folder)
         rows = observe(program, machine, image, [step_records(group, row) for row in range(len(streams))])
     steps = [[event for event in row if event.kind == "S"] for row in rows]
     out = to_real(np.array([[event.out for event in row] for row in steps], np.int64), program.outputs)
