@@ -253,7 +253,7 @@ def test_a_machine_is_asked_once(model: Path) -> None:
 @pytest.mark.parametrize("mode", ["window", "stream"])
 def test_vectors_are_as_many_as_the_help_says(mode: str) -> None:
     said = " ".join(lnnc("verify", "--help").out.split())
-    assert "Of a window model about N steps. Of a model with a state, 5 streams, or 8 with calibration data" in said
+    assert "5 streams (8 with calibration data) of about N/3 steps each" in said
     compiled = compile_model(parse_checkpoint(document(mode), mode))
     for kept, streams in ((compiled.checkpoint.calibration, 8), (None, 5)):
         short, groups = (make_groups(compiled.program, kept, count) for count in (1, 1000))

@@ -136,9 +136,8 @@ def vector_options(command: F) -> F:
     options = (
         click.option(
             "--vectors", type=click.IntRange(1, 100_000), metavar="N", default=128, show_default=True,
-            help="Of a window model about N steps. Of a model with a state, 5 streams, or 8 with calibration data, of "
-            "about N/3 steps each, or of more until windows are full and resets seen; of these a device runs as many "
-            "whole ones as make up N steps.",
+            help="About N steps of a window model, or on a device. Else 5 streams (8 with calibration data) of about "
+            "N/3 steps each, and long enough to fill windows and to see resets.",
         ),
         click.option(
             "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random vectors."
