@@ -36,6 +36,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what runs in its background
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if (
+        signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    ):  # as nohup starts it; what a test starts must not inherit that
+        signal.signal(signal.SIGHUP, lambda _number, _frame: None)
     if IN_CI and config.getoption("--update-golden"):
         raise pytest.UsageError("--update-golden rewrites what CI is there to check")
 

@@ -247,7 +247,10 @@ def test_no_emulator_is_left_behind(number: signal.Signals, models: Callable[[st
         port = next(int(found[1]) for line in started.stdout if (found := re.search(r"runs on at \S+:(\d+)", line)))
         socket.create_connection(("127.0.0.1", port)).close()
         started.send_signal(number)
-        assert started.wait(timeout=30) == 0
+        try:
+            assert started.wait(timeout=30) == 0
+        finally:
+            started.kill()
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", port))
 
