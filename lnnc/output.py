@@ -10,7 +10,7 @@ from pathlib import Path
 from lnnc.codegen.bundle import bundle
 from lnnc.codegen.emit import Files, read_manifest
 from lnnc.codegen.folder import check_layout_target, stale_zip, write_layout
-from lnnc.codegen.names import check_layout_name, hides_header
+from lnnc.codegen.names import check_header, check_layout_name
 from lnnc.errors import LnncError
 from lnnc.files import check_target, write_together
 from lnnc.pipeline import Compiled
@@ -94,8 +94,7 @@ def check_pair(source: Path) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_. +-]+", source.stem):  # it stands between the quotes of an #include
         expected = "expected a file name of ASCII letters, digits and _ . + -"
         raise LnncError(f"{expected}, found {source.name!r}", "--output", "-o lnn.c")
-    if hides_header(source.stem):
-        raise LnncError(f"its header '{source.stem}.h' would hide another of this name", "--output", "-o lnn.c")
+    check_header(source.stem, "--output", "-o lnn.c")
     for file in _pair(source):
         target = check_target(file)
         text = target.read_text(encoding="utf-8", errors="replace") if target.exists() else ""

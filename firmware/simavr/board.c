@@ -170,7 +170,7 @@ int main(int count, char **words)
     if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
         return 2;
     avr = count == 4 ? load(words[1], words[2], words[3]) : 0;
-    if ( !name || !avr) {
+    if (!name || !avr) {
         fputs(count == 4 ? "board: no terminal, or not an image for this processor\n" : "board MCU HERTZ IMAGE.elf\n", stderr);
         return 2;
     }

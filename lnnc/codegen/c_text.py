@@ -158,6 +158,12 @@ def scratch_bytes(program: Program) -> int:
     return struct_bytes(slots(program))[1]
 
 
+def ram_text(program: Program, weights: str) -> str:
+    """Bytes of RAM by what they are for, without the ports. weights: which memory holds the tables."""
+    tables = f"tables {sum(c.bytes for c in program.constants)} + " if weights == "ram" else ""
+    return f"{tables}state {state_bytes(program)} + scratch {scratch_bytes(program)}"
+
+
 def count_bytes(number: int) -> str:
     """A number of bytes in words."""
     return f"{number} byte{'s' * (number != 1)}"

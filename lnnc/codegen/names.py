@@ -53,6 +53,16 @@ def hides_header(stem: str, arduino: bool = False) -> bool:
     return stem.lower() in _HEADERS.split() + (_ARDUINO.split() if arduino else [])
 
 
+def check_header(stem: str, option: str, hint: str, arduino: bool = False) -> None:
+    """Refuse a file name whose header would hide one that others include.
+
+    Raises:
+        LnncError: with what to choose instead.
+    """
+    if hides_header(stem, arduino):
+        raise LnncError(f"its header '{stem}.h' would hide another of this name", option, hint)
+
+
 def check_layout_name(name: str, stem: str, layout: str) -> None:
     """Refuse a prefix or file name that would hide a header, or that a build system keeps for itself.
 
@@ -60,8 +70,7 @@ def check_layout_name(name: str, stem: str, layout: str) -> None:
         LnncError: with what to choose instead.
     """
     hint = "choose another, for example --name soh"
-    if hides_header(stem, arduino=layout in ("arduino", "platformio")):
-        raise LnncError(f"its header '{stem}.h' would hide another of this name", "--name", hint)
+    check_header(stem, "--name", hint, arduino=layout in ("arduino", "platformio"))
     if layout == "arduino" and stem.lower().startswith("arduino"):
         raise LnncError("libraries whose names begin with 'arduino' are Arduino's own", "--name", hint)
     if layout == "cmake" and name.lower() in _CMAKE.split():

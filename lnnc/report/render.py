@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lnnc.codegen.c_text import port_text, scratch_bytes, state_bytes
+from lnnc.codegen.c_text import port_text, ram_text
 from lnnc.frontend.checkpoint import Checkpoint
 from lnnc.ir.graph import Euler, Graph, Linear, Norm, Op, reads
 from lnnc.ir.program import Block, Call, Program
@@ -106,11 +106,7 @@ def memory(program: Program, weights: str) -> str:
     """Sizes that follow from the program alone, and from which memory holds its tables (`Build.weights`)."""
     tables = sum(c.bytes for c in program.constants)
     ports = 2 * (program.input_size + program.output_size)
-    in_ram = f"tables {tables} + " if weights == "ram" else ""
-    return (
-        f"flash: {tables} bytes of tables, and the code\n"
-        f"RAM: {in_ram}state {state_bytes(program)} + scratch {scratch_bytes(program)} + ports {ports} bytes"
-    )
+    return f"flash: {tables} bytes of tables, and the code\nRAM: {ram_text(program, weights)} + ports {ports} bytes"
 
 
 def layer_rows(graph: Graph, stats: dict[str, Stats], program: Program) -> list[dict[str, Any]]:
